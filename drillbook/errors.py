@@ -102,7 +102,7 @@ class PreflightError(DrillbookError):
 
 
 class UnsupportedError(PreflightError):
-    """This fault cannot be done on this target; the message says why and what would reach it."""
+    """The fault cannot be done on this target; the message says why and what would reach it."""
 
 
 class UnreachableError(PreflightError):

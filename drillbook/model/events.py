@@ -1,7 +1,7 @@
 """What a run writes down, one event a line. The order and the names of fields are part of the file format.
 
-Each file of a run folder has one writer; every line carries the writer, its sequence number, the boot it happened in, and
-both clocks, so that lines of several files can be merged and a torn last line is recognised for what it is.
+Each file of a run folder has one writer; every line carries the writer, its sequence number, the boot it happened in,
+and both clocks, so that lines of several files can be merged and a torn last line is recognised for what it is.
 """
 
 from __future__ import annotations
@@ -110,8 +110,8 @@ class ObjectChanged(Event, frozen=True, kw_only=True, tag="object-changed"):
     resource_version: str
     summary: dict[str, Any]
     """Pods: phase, ready, node, ip, restarts, reason, gpus, deleting, scheduled, started, containers (name, ready,
-    state, exit_code, reason). Deployments: desired, ready, updated, available. EndpointSlices: ready (list of pod names).
-    Events: reason, message, object. Times inside are the API server's own strings."""
+    state, exit_code, reason). Deployments: desired, ready, updated, available. EndpointSlices: ready (list of pod
+    names). Events: reason, message, object. Times inside are the API server's own strings."""
 
 
 class Observed(Event, frozen=True, kw_only=True, tag="observed"):

@@ -9,9 +9,9 @@
     hold        = "for" duration                      how long it must be so without a break
     within      = "within" duration ["of" ("inject" | "effect" | "undo")]
 
-Without a quantifier the probe is read once over the whole window. ``always`` asks it of every sliding window, ``eventually``
-of one window and all later ones up to the end of the observation, ``sometimes`` of one. ``within`` implies ``eventually`` and
-counts from ``inject``. A probe that is an event (``recovered``) needs no value.
+Without a quantifier the probe is read once over the whole window. ``always`` asks it of every sliding window,
+``eventually`` of one window and all later ones up to the end of the observation, ``sometimes`` of one. ``within`` implies
+``eventually`` and counts from ``inject``. A probe that is an event (``recovered``) needs no value.
 
 ``parse`` points at the very place of an error; it knows the probes' dimensions, so ``ttft.p95 < 800`` is an error.
 """
@@ -22,7 +22,7 @@ import difflib
 import enum
 import re
 from collections.abc import Mapping
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -98,7 +98,9 @@ class ExpectationError(ValueError):
 
 
 PHASES = ("baseline", "inject", "observe", "undo", "settle")
-_TOKEN = re.compile(r"\s*(?:(?P<operator><=|>=|==|!=|<|>|=)|(?P<value>[0-9][0-9.]*\s?(?:%|/?[a-z]+)?(?![\w.-]))|(?P<word>[A-Za-z][\w.-]*)|(?P<other>\S+))")
+_TOKEN = re.compile(
+    r"\s*(?:(?P<operator><=|>=|==|!=|<|>|=)|(?P<value>[0-9][0-9.]*(?:%|/?[a-z]+)?(?![\w.-]))|(?P<word>[A-Za-z][\w.-]*)|(?P<other>\S+))"
+)
 _CLAUSES = ("during", "for", "within")
 
 
@@ -107,7 +109,9 @@ class _Words:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.items = [(str(m.lastgroup), m.group(m.lastgroup or 0), m.start(m.lastgroup or 0)) for m in _TOKEN.finditer(text)]
+        self.items = [
+            (str(m.lastgroup), m.group(m.lastgroup or 0), m.start(m.lastgroup or 0)) for m in _TOKEN.finditer(text)
+        ]
         self.index = 0
 
     def peek(self) -> tuple[str, str, int]:
@@ -127,6 +131,7 @@ def parse(text: str, probes: Mapping[str, Dimension | None]) -> Expectation:
 
     Raises:
         ExpectationError: with the offset of the offending word and what is allowed there.
+
     """
     words = _Words(text)
     quantifier = Quantifier.ONCE
@@ -143,8 +148,15 @@ def parse(text: str, probes: Mapping[str, Dimension | None]) -> Expectation:
     within = clauses.get("within")
     if within is not None and quantifier is Quantifier.ONCE:
         quantifier = Quantifier.EVENTUALLY
-    return Expectation(text=text.strip(), probe=probe, quantifier=quantifier, operator=operator, value=value,
-                       dimension=dimension, **clauses)
+    return Expectation(
+        text=text.strip(),
+        probe=probe,
+        quantifier=quantifier,
+        operator=operator,
+        value=value,
+        dimension=dimension,
+        **clauses,
+    )
 
 
 def suggest(word: str, allowed: Mapping[str, object] | tuple[str, ...]) -> str:
@@ -159,22 +171,30 @@ def _comparison(words: _Words, probe: str, dimension: Dimension | None) -> tuple
     kind, symbol, at = words.peek()
     if kind != "operator":
         if dimension is not None:
-            words.fail(f"{probe} is a {dimension.value}: it wants a comparison here", at, f"for example: {probe} < {dimension.example.split(',')[0]}")
+            words.fail(
+                f"{probe} is a {dimension.value}: it wants a comparison here",
+                at,
+                f"for example: {probe} < {dimension.example.split(',')[0]}",
+            )
         return None, None
     words.take()
     if symbol == "=":
         words.fail("'=' compares nothing", at, "write '=='")
     if dimension is None:
-        words.fail(f"{probe} is an event: it happens or not, and is not compared", at, f"for example: {probe} within 60s")
+        words.fail(
+            f"{probe} is an event: it happens or not, and is not compared", at, f"for example: {probe} within 60s"
+        )
     kind, word, at = words.take()
     try:
         return Operator(symbol), units.parse_as(word, dimension)
     except ValueError as error:
-        words.fail(str(error) if word else "a value is wanted here", at, f"{probe} is a {dimension.value}: {dimension.example}")
+        words.fail(
+            str(error) if word else "a value is wanted here", at, f"{probe} is a {dimension.value}: {dimension.example}"
+        )
 
 
 def _clauses(words: _Words) -> dict[str, object]:
-    found: dict[str, object] = {}
+    found: dict[str, Any] = {}
     while (item := words.take())[0] != "end":
         _, word, at = item
         if word not in _CLAUSES:
@@ -197,6 +217,32 @@ def _clauses(words: _Words) -> dict[str, object]:
             words.take()
             _, anchor, at = words.take()
             if anchor not in list(Anchor):
-                words.fail(f"'of' counts from inject, effect or undo, not {anchor!r}", at, suggest(anchor, tuple(Anchor)))
+                words.fail(
+                    f"'of' counts from inject, effect or undo, not {anchor!r}", at, suggest(anchor, tuple(Anchor))
+                )
             found["anchor"] = Anchor(anchor)
     return found
+
+
+def from_mapping(value: Mapping[object, object]) -> str:
+    """The sentence that the YAML form says: ``{always: goodput, is: '>= 95%', during: observe}``.
+
+    Keys: one of ``probe``, ``always``, ``eventually``, ``sometimes`` with the probe's name; ``is`` with operator and
+    value; ``during``, ``for``, ``within``, ``of``. The sentence is then parsed as any other.
+    """
+    words: list[str] = []
+    for quantifier in ("probe", "always", "eventually", "sometimes"):
+        if quantifier in value:
+            words += [] if quantifier == "probe" else [quantifier]
+            words.append(str(value[quantifier]))
+    if "is" in value:
+        words.append(str(value["is"]))
+    for clause in ("during", "for", "within", "of"):
+        if clause in value:
+            words += [clause, str(value[clause])]
+    unknown = [
+        str(key)
+        for key in value
+        if key not in ("probe", "always", "eventually", "sometimes", "is", "during", "for", "within", "of")
+    ]
+    return " ".join(words + unknown)

@@ -52,6 +52,7 @@ def parse(text: str) -> Quantity:
 
     Raises:
         ValueError: the text is no quantity; the message says what would be.
+
     """
     match = _QUANTITY.fullmatch(text.strip())
     if match is None:
@@ -74,6 +75,7 @@ def parse_as(text: str, dimension: Dimension) -> float:
 
     Raises:
         ValueError: not a quantity, or of another dimension.
+
     """
     quantity = parse(text)
     if quantity.dimension is not dimension:
@@ -87,7 +89,7 @@ def parse_as(text: str, dimension: Dimension) -> float:
 def show(value: float, dimension: Dimension | str) -> str:
     """Write a value for people, with three significant digits: ``812ms``, ``1.24s``, ``1m 32s``, ``97.2%``."""
     if not math.isfinite(value):
-        return "–"
+        return "-"
     match Dimension(dimension):
         case Dimension.DURATION:
             return _duration(value)
@@ -110,3 +112,11 @@ def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(size), 60)
     sign = "-" if seconds < 0 else ""
     return f"{sign}{minutes}m {rest}s" if minutes < 60 else f"{sign}{minutes // 60}h {minutes % 60}m"
+
+
+def exact(value: float, dimension: Dimension) -> str:
+    """Write a value so that ``parse_as`` reads the very same number back."""
+    scale, unit = {Dimension.SHARE: (100.0, "%"), Dimension.RATE: (1.0, "/s"), Dimension.DURATION: (1.0, "s")}.get(
+        dimension, (1.0, "")
+    )
+    return f"{value * scale:.9f}".rstrip("0").rstrip(".") + unit
