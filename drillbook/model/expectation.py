@@ -10,8 +10,8 @@
     within      = "within" duration ["of" ("inject" | "effect" | "undo")]
 
 Without a quantifier the probe is read once over the whole window. ``always`` asks it of every sliding window,
-``eventually`` of one window and all later ones up to the end of the observation, ``sometimes`` of one. ``within`` implies
-``eventually`` and counts from ``inject``. A probe that is an event (``recovered``) needs no value.
+``eventually`` of one window and all later ones up to the end of the observation, ``sometimes`` of one. ``within``
+implies ``eventually`` and counts from ``inject``. A probe that is an event (``recovered``) needs no value.
 
 ``parse`` points at the very place of an error; it knows the probes' dimensions, so ``ttft.p95 < 800`` is an error.
 """
@@ -193,7 +193,7 @@ def _comparison(words: _Words, probe: str, dimension: Dimension | None) -> tuple
         )
 
 
-def _clauses(words: _Words) -> dict[str, object]:
+def _clauses(words: _Words) -> dict[str, Any]:
     found: dict[str, Any] = {}
     while (item := words.take())[0] != "end":
         _, word, at = item

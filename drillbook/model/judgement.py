@@ -1,14 +1,15 @@
-"""What the checks and the clocks make of a history: the input of every report. All of it is computed from the journal."""
+"""What the checks and the clocks make of a history: the input of every report, computed from the journal alone."""
 
 from __future__ import annotations
 
 import msgspec
 
-from drillbook.model.verdict import Exit, Finding, RunStatus, UndoState, Verdict, exit_code
+from drillbook.errors import Exit
+from drillbook.model.verdict import Finding, RunStatus, UndoState, Verdict, exit_code
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
-    """One clock. ``at`` is in seconds after time zero; None says that it never happened or cannot be known (``why``)."""
+    """One clock. ``at`` is in seconds after time zero; None: it never happened or cannot be known (``why``)."""
 
     name: str
     at: float | None
@@ -23,7 +24,8 @@ class RecoveryPart(msgspec.Struct, frozen=True, kw_only=True):
     """One leg of the recovery, seconds after time zero; legs follow one another without gaps or overlaps."""
 
     name: str
-    """``endpoint removed``, ``pod scheduled``, ``process up``, ``model loaded``, ``ready``, ``first token``, ``SLO``."""
+    """``endpoint removed``, ``pod scheduled``, ``process up``, ``model loaded``, ``ready``, ``first token``, ``SLO``.
+    """
     start: float
     end: float | None
     pod: str = ""
