@@ -1,0 +1,179 @@
+"""The runner's handle on a generator process: start it, read its lines, stop it, know when it died."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from drillbook.errors import DrillbookError, Exit, UsageError
+from drillbook.load import prompts
+from drillbook.load.config import GeneratorConfig, Stop
+from drillbook.model.events import Line
+
+READY = 30.0
+"""Seconds until a generator must have said its first line; it takes about half a second."""
+GRACE = 10.0
+"""Seconds beyond the drain until a generator that was told to stop is killed."""
+_TAIL = 20
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(eq=False)
+class GeneratorError(DrillbookError):
+    """The generator did not start, or died. What it measured up to then is in its file; the run is inconclusive."""
+
+    exit_code = Exit.INCONCLUSIVE
+
+
+class Generator:
+    """One generator process, begun and ended as ``async with Generator(config) as generator``.
+
+    ``async for line in generator`` gives its lines as they come, until it has been stopped and its last line is read.
+
+    Raises:
+        UsageError: the prompts or the headers' variables are not there; nothing was started.
+        GeneratorError: it did not start; and from the iteration, that it died.
+
+    """
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        self.config = config
+        self.failure: str | None = None
+        """Why it died, where it did."""
+        self._lines: asyncio.Queue[Line | None] = asyncio.Queue()
+        self._complaints: deque[str] = deque(maxlen=_TAIL)
+        self._ready = asyncio.Event()
+        self._told_to_stop = False
+
+    @property
+    def pid(self) -> int:
+        """The process, once it was started."""
+        return self._process.pid
+
+    async def __aenter__(self) -> Self:
+        _check(self.config)
+        path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "drillbook.load.worker"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": path},
+            start_new_session=True,
+        )
+        self._watching = asyncio.create_task(self._watch())
+        self._order(self.config)
+        try:
+            async with asyncio.timeout(READY):
+                await self._ready.wait()
+        except TimeoutError:
+            self.failure = f"it said nothing for {READY:g}s"
+        except asyncio.CancelledError:
+            await self.stop(0)
+            raise
+        if self.failure:
+            await self.stop(0)
+            raise self._error()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop(0)
+
+    async def __aiter__(self) -> AsyncIterator[Line]:
+        while (line := await self._lines.get()) is not None:
+            yield line
+        self._lines.put_nowait(None)  # whoever iterates again finds the end again
+        if self.failure:
+            raise self._error()
+
+    async def stop(self, drain: float = 5.0) -> None:
+        """No more arrivals; give what is in flight ``drain`` seconds; return when the process has ended.
+
+        All lines are there to be iterated afterwards. Never raises for a generator that died: ``failure`` says so.
+        """
+        self._told_to_stop = True
+        self._order(Stop(drain=drain))
+        try:
+            async with asyncio.timeout(drain + GRACE):
+                await asyncio.shield(self._watching)
+        except TimeoutError:
+            self._kill()
+            self.failure = self.failure or "it did not end when told to, and was killed"
+            await self._watching
+        except asyncio.CancelledError:
+            self._kill()
+            await self._watching
+            raise
+
+    def _order(self, order: GeneratorConfig | Stop) -> None:
+        assert self._process.stdin is not None
+        if self._process.returncode is None:
+            with contextlib.suppress(ConnectionError):  # it died this instant; the watch tells
+                self._process.stdin.write(msgspec.json.encode(order) + b"\n")
+
+    def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
+    async def _watch(self) -> None:
+        """Read both pipes to their ends, then say how the process ended."""
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        try:
+            await asyncio.gather(self._read(self._process.stdout), self._overhear(self._process.stderr))
+            code = await self._process.wait()
+            if code != 0:
+                self.failure = self.failure or f"it died: {_manner(code)}"
+            elif not self._told_to_stop:
+                self.failure = self.failure or "it ended without being told to"
+        finally:
+            self._ready.set()
+            self._lines.put_nowait(None)
+
+    async def _read(self, pipe: asyncio.StreamReader) -> None:
+        decode = msgspec.json.Decoder(Line).decode
+        rest = b""
+        while chunk := await pipe.read(1 << 16):
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                self._lines.put_nowait(decode(line))
+                self._ready.set()
+
+    async def _overhear(self, pipe: asyncio.StreamReader) -> None:
+        while chunk := await pipe.read(1 << 16):
+            self._complaints.extend(chunk.decode("utf-8", "replace").splitlines())
+
+    def _error(self) -> GeneratorError:
+        return GeneratorError(
+            f"the load generator {self.config.writer!r} cannot go on: {self.failure}",
+            "\n".join(self._complaints) or f"its records up to then are in {self.config.path}",
+        )
+
+
+def _check(config: GeneratorConfig) -> None:
+    prompts.read(config.prompts)
+    for name, variable in config.headers_from.items():
+        if variable not in os.environ:
+            raise UsageError(
+                f"the header {name} is to come from the environment variable {variable}, which is not set",
+                f"export {variable}=…",
+            )
+
+
+def _manner(code: int) -> str:
+    if code < 0:
+        return f"killed by {signal.Signals(-code).name}"
+    return f"exit code {code}"

@@ -1,0 +1,147 @@
+"""What users saw, in figures, from the records alone. Pure; the live console, the probes and the reports share it.
+
+Latencies follow the field's names: TTFT from the *scheduled* send to the first content chunk; ITL between successive
+chunks; TPOT the mean time per token after the first; E2E from the scheduled send to the end. Quantiles are nearest-rank
+(the smallest sample with at least a share ``q`` of all samples at or below it): each is a time that some user really
+saw, and none is invented between two of them.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from drillbook.model.request import Outcome, RequestRecord
+
+if TYPE_CHECKING:  # pydantic would cost the generator's process 0.1 s of its start
+    from drillbook.model.experiment import SloSpec
+
+
+class Latency(enum.StrEnum):
+    """A latency that a request has, once or for each token."""
+
+    TTFT = "ttft"
+    ITL = "itl"
+    TPOT = "tpot"
+    E2E = "e2e"
+
+
+class Share(msgspec.Struct, frozen=True):
+    """``hits`` of ``total``. No requests at all is no share, neither 0 % nor 100 %."""
+
+    hits: int
+    total: int
+
+    @property
+    def value(self) -> float | None:
+        return self.hits / self.total if self.total else None
+
+
+def e2e(record: RequestRecord) -> float:
+    """Seconds from the scheduled send to the end."""
+    return record.end - record.scheduled
+
+
+def tpot(record: RequestRecord) -> float | None:
+    """Mean seconds per output token after the first; None with fewer than two content chunks.
+
+    A chunk may hold several tokens. An answer that ended for its length has as many tokens as were asked for, whatever
+    the chunks; otherwise each chunk counts as one.
+    """
+    if len(record.tokens) < 2:
+        return None
+    told = record.wanted_tokens if record.finish_reason == "length" else 0
+    return (record.tokens[-1] - record.tokens[0]) / 1e6 / (max(told, len(record.tokens)) - 1)
+
+
+def good(record: RequestRecord, slo: SloSpec) -> bool:
+    """Complete, and within the bounds. An answer without visible tokens has its first at its end."""
+    if record.outcome is not Outcome.OK:
+        return False
+    whole = e2e(record)
+    if slo.ttft is not None and (whole if record.ttft is None else record.ttft) > slo.ttft:
+        return False
+    if slo.itl is not None and (tpot(record) or 0.0) > slo.itl:
+        return False
+    return slo.e2e is None or whole <= slo.e2e
+
+
+def goodput(records: Iterable[RequestRecord], slo: SloSpec) -> Share:
+    """The share of good requests. Those that the end of the run cut off (``unknown``) do not count."""
+    hits = total = 0
+    for record in records:
+        if record.outcome is not Outcome.UNKNOWN:
+            total += 1
+            hits += good(record, slo)
+    return Share(hits, total)
+
+
+def outcomes(records: Iterable[RequestRecord]) -> Counter[Outcome]:
+    """How many requests came to which outcome."""
+    return Counter(record.outcome for record in records)
+
+
+def share(records: Iterable[RequestRecord], *outcome: Outcome) -> Share:
+    """The share of requests that came to one of these outcomes, of all whose outcome is known."""
+    counts = outcomes(records)
+    return Share(sum(counts[one] for one in outcome), counts.total() - counts[Outcome.UNKNOWN])
+
+
+def samples(records: Iterable[RequestRecord], latency: Latency) -> list[float]:
+    """All samples of a latency in seconds, sorted.
+
+    TTFT, ITL and TPOT are of every request that had them, whatever became of it later; E2E of those that ended ``ok``.
+    A request that *hung* before its first token counts as an infinite TTFT: it waited, and leaving it out would let an
+    outage improve the quantiles. Failures that were told are not waits: they show in their own shares.
+    """
+    found: list[float] = []
+    match latency:
+        case Latency.TTFT:
+            for record in records:
+                if record.tokens:
+                    found.append(record.sent + record.tokens[0] / 1e6 - record.scheduled)
+                elif record.outcome is Outcome.HUNG:
+                    found.append(math.inf)
+        case Latency.ITL:
+            for record in records:
+                found.extend(record.inter_token)
+        case Latency.TPOT:
+            found = [value for record in records if (value := tpot(record)) is not None]
+        case Latency.E2E:
+            found = [e2e(record) for record in records if record.outcome is Outcome.OK]
+    found.sort()
+    return found
+
+
+def quantile(ordered: Sequence[float], q: float) -> float | None:
+    """The nearest-rank quantile of sorted samples (0 < q <= 1); None of none."""
+    if not ordered:
+        return None
+    return ordered[max(0, math.ceil(q * len(ordered) - 1e-9) - 1)]
+
+
+def bins(records: Iterable[RequestRecord], start: float, width: float, count: int) -> list[list[RequestRecord]]:
+    """Records by when they were scheduled: ``count`` half-open bins of ``width`` seconds from ``start`` on."""
+    found: list[list[RequestRecord]] = [[] for _ in range(count)]
+    for record in records:
+        index = math.floor((record.scheduled - start) / width)
+        if 0 <= index < count:
+            found[index].append(record)
+    return found
+
+
+def token_counts(records: Iterable[RequestRecord], start: float, width: float, count: int) -> list[int]:
+    """Content chunks by when they came, in the same bins; divided by ``width`` they are tokens per second."""
+    found = [0] * count
+    for record in records:
+        base = record.sent - start
+        for micros in record.tokens:
+            index = math.floor((base + micros / 1e6) / width)
+            if 0 <= index < count:
+                found[index] += 1
+    return found

@@ -1,0 +1,107 @@
+"""The generator's process: ``python -m drillbook.load.worker``, started and steered by ``drillbook.load.process``.
+
+Standard input brings a ``GeneratorConfig`` as its first line and commands after it; its end means that the parent is
+gone, and then the load ends at once. Standard output carries the same lines as the run folder's file. Ctrl-C in a
+terminal reaches the whole process group: what it means for the load is for the runner to say, so it is ignored here.
+
+Exit codes: 0 ended as told, 2 the config or what it names is wrong; any other is a bug, with its traceback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import gc
+import os
+import resource
+import signal
+import sys
+
+import msgspec
+
+from drillbook import clock
+from drillbook.errors import DrillbookError, Exit, UsageError
+from drillbook.load import prompts
+from drillbook.load.client import Client
+from drillbook.load.config import GeneratorConfig, Stop
+from drillbook.load.generator import OpenLoop
+from drillbook.load.outbox import Outbox
+from drillbook.model.events import Noted
+
+LINE_LIMIT = 1 << 20
+_PR_SET_PDEATHSIG = 1
+
+
+async def work() -> None:
+    """Read the config, run the load, end when told.
+
+    Raises:
+        UsageError: the config is wrong.
+        OSError: the file cannot be made.
+
+    """
+    orders = asyncio.StreamReader(limit=LINE_LIMIT)
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
+    config = _config(await orders.readline())
+    rows = prompts.read(config.prompts)
+    client = Client(
+        config.base_url,
+        config.model,
+        api=config.api,
+        stream=config.stream,
+        stall_timeout=config.stall_timeout,
+        timeout=config.timeout,
+        headers={name: os.environ[variable] for name, variable in config.headers_from.items()},
+        ignore_eos=config.ignore_eos,
+    )
+    async with Outbox(config.writer, config.path) as outbox, client:
+        load = OpenLoop(config, client, rows, outbox.put)
+        parent = os.getppid()
+        loop.add_signal_handler(signal.SIGTERM, load.stop, 0.0)
+        loop.add_signal_handler(signal.SIGHUP, lambda: load.stop(0.0) if os.getppid() != parent else None)
+        gc.collect()
+        gc.freeze()  # what is loaded by now stays: full collections need not walk it
+        start = max(config.start or 0.0, clock.monotonic())
+        outbox.put(Noted(actor=config.writer, text=_opening(config, len(rows), start)))
+        obeying = asyncio.create_task(_obey(orders, load))
+        await load.run(start)
+        obeying.cancel()
+
+
+async def _obey(orders: asyncio.StreamReader, load: OpenLoop) -> None:
+    async for line in orders:
+        load.stop(msgspec.json.decode(line, type=Stop).drain)
+    load.stop(0.0)
+
+
+def _config(line: bytes) -> GeneratorConfig:
+    try:
+        return msgspec.json.decode(line, type=GeneratorConfig)
+    except msgspec.MsgspecError as error:
+        raise UsageError(f"the generator's config is wrong: {error}") from error
+
+
+def _opening(config: GeneratorConfig, size: int, start: float) -> str:
+    late = start - config.start if config.start is not None else 0.0
+    told = f"load: {config.rate:g}/s {config.arrivals}, {config.prompts} ({size} prompts), seed {config.seed}"
+    return told + (f"; begins {late:.3f}s later than planned" if late > 0 else "")
+
+
+def main() -> int:
+    """Run the process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":  # beside the end of standard input, which a forked child of the parent may hold open
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGHUP)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    try:
+        asyncio.run(work())
+    except (DrillbookError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return Exit.USAGE
+    return Exit.HELD
+
+
+if __name__ == "__main__":
+    sys.exit(main())
