@@ -110,7 +110,7 @@ class _Words:
     def __init__(self, text: str) -> None:
         self.text = text
         self.items = [
-            (str(m.lastgroup), m.group(m.lastgroup or 0), m.start(m.lastgroup or 0)) for m in _TOKEN.finditer(text)
+            (str(m.lastgroup), m.group(m.lastgroup or 0), m.start(m.lastgroup or 0)) for m in _TOKEN.finditer(text.rstrip())
         ]
         self.index = 0
 

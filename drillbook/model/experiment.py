@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -96,6 +96,7 @@ class FileModel(BaseModel):
         frozen=True,
         alias_generator=lambda name: name.strip("_").replace("_", "-"),
         populate_by_name=True,
+        use_attribute_docstrings=True,
     )
 
 
@@ -155,6 +156,9 @@ class Limits(FileModel):
 
 class Step(FileModel):
     """One step of the method. Each fault extends this with its own keys."""
+
+    held: ClassVar[bool] = True
+    """False where the fault is done in a moment and has no undo (a killed pod): such a step takes no ``for``."""
 
     fault: str
     at: Duration = 0.0

@@ -1,0 +1,88 @@
+"""What a person sees when something goes wrong: what, where, what to do next. A traceback goes to a file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from drillbook import clock
+from drillbook.errors import DrillbookError, Exit, InvalidFileError
+
+BROKEN_PIPE = 141
+"""What a shell reports for a program that SIGPIPE ended: the reader of our output is gone."""
+
+
+def guard(command: Callable[[], Any]) -> NoReturn:
+    """Run the command line and leave with its exit code."""
+    try:
+        code = command()
+        sys.stdout.flush()
+    except click.exceptions.Exit as error:
+        code = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = Exit.USAGE
+    except (click.Abort, KeyboardInterrupt):
+        click.echo(color(sys.stderr, "interrupted", fg="yellow"), err=True)
+        code = Exit.INTERRUPTED
+    except DrillbookError as error:
+        tell(error)
+        code = error.exit_code
+    except BrokenPipeError:
+        # Python would flush what is left at exit, and complain; there is nobody to read it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = BROKEN_PIPE
+    except Exception as error:  # noqa: BLE001 - the last resort: a bug of ours becomes one line, a file and exit code 70
+        _bug(error)
+        code = Exit.INTERNAL
+    sys.exit(int(code) if isinstance(code, int) else 0)
+
+
+def tell(error: DrillbookError) -> None:
+    """An error that was foreseen, on stderr: its problems or its message, then what to do next."""
+    if isinstance(error, InvalidFileError) and error.problems:
+        for problem in error.problems:
+            place, _, rest = str(problem).partition(": ")
+            click.echo(f"{color(sys.stderr, place, bold=True)}: {rest}", err=True)
+    click.echo(f"{color(sys.stderr, 'error:', fg='red', bold=True)} {error.message}", err=True)
+    for line in error.hint.splitlines():
+        click.echo(f"  {color(sys.stderr, line, fg='cyan')}", err=True)
+
+
+def color(stream: Any, text: str, **style: Any) -> str:
+    """The text in colour where ``stream`` is a terminal and NO_COLOR (https://no-color.org) is not set."""
+    wanted = not os.environ.get("NO_COLOR") and stream.isatty()
+    return click.style(text, **style) if wanted else text
+
+
+def _bug(error: Exception) -> None:
+    import traceback
+
+    text = "".join(traceback.format_exception(error))
+    if debugging():
+        click.echo(text, err=True)
+    click.echo(f"{color(sys.stderr, 'bug:', fg='red', bold=True)} {type(error).__name__}: {error}", err=True)
+    try:
+        click.echo(f"  the traceback is in {_keep(text)}; --debug shows it here", err=True)
+    except OSError as reason:
+        click.echo(f"  the traceback could not be kept ({reason.strerror}); --debug shows it here", err=True)
+
+
+def _keep(text: str) -> Path:
+    from drillbook.site import state_folder
+
+    folder = state_folder() / "tracebacks"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = folder / f"{clock.wall():.0f}-{os.getpid()}.txt"
+    path.write_text(f"drillbook {' '.join(sys.argv[1:])}\n{text}", encoding="utf-8")
+    return path
+
+
+def debugging() -> bool:
+    """Whether tracebacks are wanted on the screen: ``--debug``, ``DRILLBOOK_DEBUG=1``."""
+    return os.environ.get("DRILLBOOK_DEBUG", "").lower() not in ("", "0", "false", "no", "off")

@@ -1,0 +1,94 @@
+"""``drillbook validate``: every problem of every file, with its place."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from drillbook import catalog
+from drillbook.errors import Exit, InvalidFileError, UsageError
+from drillbook.experiments.load import Loaded, load
+
+
+@click.command()
+@click.argument("paths", nargs=-1, type=click.Path())
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object: files that are ok, and problems.")
+@click.pass_context
+def command(ctx: click.Context, paths: tuple[str, ...], as_json: bool) -> None:
+    """Check experiment files and tell every problem with its place.
+
+    PATHS are files, folders or names; without any, everything in this drillbook. Python in `probes` is read and never
+    executed. Exits 2 if there is any problem.
+    """
+    good: list[dict[str, Any]] = []
+    failures: list[InvalidFileError] = []
+    files = _files(paths)
+    for path in files:
+        try:
+            checked = _check(path)
+        except InvalidFileError as error:
+            failures.append(error)
+            continue
+        good.append(checked)
+        if not as_json:
+            click.echo(f"ok  {path}: {checked['summary']}")
+    problems = [problem for error in failures for problem in error.problems]
+    if as_json:
+        click.echo(json.dumps({"ok": good, "problems": [asdict(problem) for problem in problems]}, indent=2))
+        ctx.exit(Exit.USAGE if failures else Exit.HELD)
+    if failures:
+        count = f"{len(problems)} problem{'' if len(problems) == 1 else 's'}"
+        raise InvalidFileError(f"{count} in {len(failures)} of {len(files)} files", problems=problems)
+
+
+def _files(paths: tuple[str, ...]) -> list[Path]:
+    """The files to check: those named, those in the folders named, or all of the drillbook around us."""
+    found: list[Path] = []
+    for text in paths:
+        path = Path(text)
+        if path.is_dir():
+            found += _below(path)
+        else:
+            found.append(catalog.find("experiments", text) if path.suffix != ".py" else path)
+    if not paths:
+        root = catalog.user_root() or catalog.own_root()
+        for kind in ("experiments", "probes"):
+            inside = [entry.path for entry in catalog.entries(kind) if entry.path.is_relative_to(root)]
+            found += [path for path in inside if kind == "experiments" or path.suffix == ".py"]
+    if not found:
+        raise UsageError(
+            f"no experiment files in {', '.join(paths) or 'this drillbook'}", "`drillbook init` writes one"
+        )
+    return [catalog.near(path) for path in dict.fromkeys(found)]
+
+
+def _below(folder: Path) -> list[Path]:
+    if any((folder / kind).is_dir() for kind in catalog.KINDS):
+        return [*sorted((folder / "experiments").rglob("*.y*ml")), *sorted((folder / "probes").rglob("*.py"))]
+    return sorted(path for path in folder.rglob("*") if path.suffix in catalog.KINDS["experiments"])
+
+
+def _check(path: Path) -> dict[str, Any]:
+    if path.suffix == ".py":
+        names = sorted(catalog.declarations(path))
+        return {"file": str(path), "probes": names, "summary": f"probes {', '.join(names)}" if names else "no probes"}
+    return _described(load(path))
+
+
+def _described(loaded: Loaded) -> dict[str, Any]:
+    experiment = loaded.experiment
+    faults = [step.fault for step in experiment.method]
+    expectations = [wanted.text for wanted in experiment.expect]
+    count = f"{len(expectations)} expectation{'' if len(expectations) == 1 else 's'}"
+    return {
+        "file": str(loaded.path),
+        "title": experiment.title,
+        "faults": faults,
+        "expectations": expectations,
+        "sha256": loaded.sha256,
+        "summary": f"{experiment.title} ({', '.join(faults)}; {count})",
+    }
