@@ -1,12 +1,12 @@
 """Write a tiny Llama that real vLLM serves: two layers of random weights, a byte-level tokenizer, a chat template.
 
-It needs the standard library only and imports nothing of drillbook, so that the vLLM environment's own Python can run it
-by path (``python tiny_model.py DIR``) in under a second, without importing torch.
+It needs the standard library only and imports nothing of drillbook, so that the vLLM environment's own Python can run
+it by path (``python tiny_model.py DIR``) in under a second, without importing torch.
 
-A random model emits control bytes and ends when it pleases. This one does neither: residual channel 0 carries a constant
-that no layer writes to, so the output head's column 0 acts as a bias per token. It keeps every token but printable ones
-(end of sequence included) out of reach, and gives letters about the frequencies of English. A stream therefore runs to
-``max_tokens``, and its text can be read in a terminal.
+A random model emits control bytes and ends when it pleases. This one does neither: residual channel 0 carries a
+constant that no layer writes to, so the output head's column 0 acts as a bias per token. It keeps every token but
+printable ones (end of sequence included) out of reach, and gives letters about the frequencies of English. A stream
+therefore runs to ``max_tokens``, and its text can be read in a terminal.
 """
 
 from __future__ import annotations
@@ -142,11 +142,15 @@ def tensors(seed: int) -> Iterator[tuple[str, tuple[int, ...], array.array[float
         feed_forward = silent_row_zero(normal(HIDDEN, INTERMEDIATE, 0.06), INTERMEDIATE)
         yield f"{stem}.mlp.down_proj.weight", (HIDDEN, INTERMEDIATE), feed_forward
     yield "model.norm.weight", (HIDDEN,), ones
-    yield "lm_head.weight", shape, with_column_zero(normal(*shape, 0.12), [head_bias(token) for token in range(VOCABULARY)])
+    yield (
+        "lm_head.weight",
+        shape,
+        with_column_zero(normal(*shape, 0.12), [head_bias(token) for token in range(VOCABULARY)]),
+    )
 
 
 def write_weights(path: Path, seed: int) -> None:
-    """Write one safetensors file: the header's length (8 bytes), the header as JSON, the tensors one after the other."""
+    """Write one safetensors file: the header's length (8 bytes), the header as JSON, the tensors in its order."""
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     body: list[bytes] = []
     offset = 0

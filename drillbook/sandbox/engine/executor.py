@@ -1,0 +1,145 @@
+"""EngineCore's side of its workers: starts them, gives all of them each step, waits for all of them."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from drillbook import clock
+from drillbook.sandbox.engine import log, process, wire
+from drillbook.sandbox.engine.settings import Settings
+from drillbook.sandbox.engine.worker import Worker, host_address, pair, title
+
+
+class ExecutorError(Exception):
+    """The workers can run no more steps. There is no way back: EngineCore ends."""
+
+
+class WorkerDiedError(ExecutorError):
+    """A worker died. Its peers are ended before anyone is told, which may take seconds."""
+
+
+class StepTimeoutError(ExecutorError):
+    """A worker did not answer within ``VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS``."""
+
+
+@dataclass
+class Peer:
+    """One worker as its EngineCore sees it. ``pid`` is 0 for a worker on another node."""
+
+    rank: int
+    pid: int
+    channel: wire.Channel
+
+
+class Executor:
+    """The group of workers of one engine."""
+
+    def __init__(self, settings: Settings, *, world: int, step_timeout: float) -> None:
+        self._settings = settings
+        self._world = world
+        self._step_timeout = step_timeout
+        self._peers: list[Peer] = []
+        self._number = 0
+
+    def start(self, inherited: Sequence[socket.socket]) -> None:
+        """Fork the workers, join them to a ring, wait until the model is loaded.
+
+        ``inherited`` are this process's sockets that no worker may hold.
+
+        :raises ExecutorError: a worker died while it was loading.
+        """
+        for rank in range(self._world):
+            mine, theirs = pair()
+            worker = Worker(rank, host_address(os.environ), wire.Channel(theirs), self._settings)
+            others = [*inherited, mine, *(peer.channel.socket for peer in self._peers)]
+            pid = process.spawn(title(rank, self._world), worker.run, keep=theirs, close=others)
+            self._peers.append(Peer(rank, pid, wire.Channel(mine)))
+        self._join()
+
+    def _join(self) -> None:
+        places = []
+        for peer in self._peers:
+            hello = peer.channel.one()
+            if not isinstance(hello, wire.Hello):
+                raise ExecutorError(f"worker {peer.rank} died before it joined the group")
+            places.append(hello)
+        for peer in self._peers:
+            following = places[(peer.rank + 1) % self._world]
+            peer.channel.send(wire.Join(following.host, following.port, self._world))
+        for peer in self._peers:
+            if not isinstance(peer.channel.one(), wire.Loaded):
+                raise ExecutorError(f"worker {peer.rank} died while it loaded the model")
+
+    def channels(self) -> list[wire.Channel]:
+        """What becomes readable when a worker dies between two steps."""
+        return [peer.channel for peer in self._peers]
+
+    def execute(self, tokens: int, seconds: float) -> None:
+        """Run one step on every worker, and wait for every worker.
+
+        :raises WorkerDiedError: one died.
+        :raises StepTimeoutError: one did not answer in time.
+        """
+        self._number += 1
+        order = wire.Execute(self._number, seconds, tokens * self._settings.bytes_per_token)
+        for peer in self._peers:
+            try:
+                peer.channel.send(order)
+            except OSError:
+                raise self.died(peer) from None
+        missing = {peer.channel.fileno(): peer for peer in self._peers}
+        deadline = clock.monotonic() + self._step_timeout
+        while missing:
+            readable, _, _ = select.select(list(missing), [], [], max(0.0, deadline - clock.monotonic()))
+            if not readable:
+                raise StepTimeoutError("RPC call to execute_model timed out.")
+            for number in readable:
+                if missing[number].channel.one() is None:
+                    raise self.died(missing[number])
+                del missing[number]
+
+    def died(self, peer: Peer) -> WorkerDiedError:
+        """What the executor's monitor says of a dead worker."""
+        name = title(peer.rank, self._world).replace("Worker", "VllmWorker")
+        log.error("multiproc_executor.py", f"Worker proc {name} died unexpectedly, shutting down executor.")
+        return WorkerDiedError("Executor failed.")
+
+    def check(self, readable: Sequence[wire.Channel]) -> None:
+        """Between two steps: a worker's channel that became readable tells of its death.
+
+        :raises WorkerDiedError: one died.
+        """
+        for peer in self._peers:
+            if peer.channel in readable:
+                raise self.died(peer)
+
+    def stop(self) -> None:
+        """End the workers as vLLM does: close their pipes, wait, SIGTERM, wait, SIGKILL."""
+        for peer in self._peers:
+            peer.channel.close()
+        left = [peer.pid for peer in self._peers if peer.pid]
+        log.info("multiproc_executor.py", f"[shutdown] Executor: waiting for worker exit count={len(left)}")
+        for number, patience in ((None, self._settings.worker_grace), (signal.SIGTERM, self._settings.worker_term)):
+            if number is not None:
+                for pid in left:
+                    process.kill(pid, number)
+            left = self._wait(left, patience)
+            if not left:
+                return
+        for pid in left:
+            process.kill(pid, signal.SIGKILL)
+
+    @staticmethod
+    def _wait(pids: list[int], seconds: float) -> list[int]:
+        deadline = clock.monotonic() + seconds
+        while True:
+            pids = [pid for pid in pids if process.is_alive(pid)]
+            left = deadline - clock.monotonic()
+            if not pids or left <= 0:
+                return pids
+            select.select([], [], [], min(0.02, left))

@@ -1,0 +1,134 @@
+"""``sim``'s entry: from vLLM's command line to an exit code.
+
+It may be run by ``exec`` or called in a child forked from a warm process, where it may be the first process of a
+container: it takes SIGTERM itself, and reaps whatever ends below it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+
+from setproctitle import setproctitle
+
+from drillbook.errors import UsageError
+from drillbook.sandbox.engine import arguments, lifecycle, log, process, wire
+from drillbook.sandbox.engine.engine_client import EngineClient
+from drillbook.sandbox.engine.engine_core import Capacity, EngineCore
+from drillbook.sandbox.engine.http_series import HTTPSeries, ProcessSeries
+from drillbook.sandbox.engine.http_server import HTTPServer
+from drillbook.sandbox.engine.metrics import Registry
+from drillbook.sandbox.engine.routes import VERSION, Routes
+from drillbook.sandbox.engine.series import EngineSeries
+from drillbook.sandbox.engine.settings import Settings
+from drillbook.sandbox.engine.worker import pair
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one server with vLLM's arguments (``sys.argv`` without its first word by default); returns the exit code."""
+    given = arguments.parse(argv)
+    try:
+        settings = Settings.of(os.environ)
+    except UsageError as error:
+        sys.stderr.write(f"vllm serve: error: {error}\n{error.hint}\n")
+        return int(error.exit_code)
+    # The first process of a container ignores signals without a handler: until there is a server, SIGTERM just ends it.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, frame: os._exit(0))
+    setproctitle(" ".join(["vllm", "serve", *(sys.argv[1:] if argv is None else argv)]))
+    log.name_process("APIServer")
+    log.info("api_utils.py", f"vLLM API server version {VERSION} (simulated by drillbook), model {given.model}")
+    for name in given.ignored:
+        log.info("api_utils.py", f"{name} has no effect on a simulated engine")
+    if given.num_gpu_blocks_override * given.block_size < given.max_model_len:
+        held = given.num_gpu_blocks_override * given.block_size
+        log.error(
+            "core.py",
+            f"KV cache holds {held} tokens, one request may need {given.max_model_len}: raise the "
+            "blocks or lower --max-model-len",
+        )
+        return failed()
+    try:
+        sock = lifecycle.bind(given.host, given.port)
+    except OSError as error:
+        log.error("launcher.py", f"{given.host or '*'}:{given.port}: {error.strerror}")
+        return 1
+    engine = start_engine(given, settings, sock)
+    if not isinstance(wire.Channel(engine.socket).one(), wire.Ready):
+        return failed()
+    log.info("entry.py", f"Starting vLLM server on http://{given.host or '0.0.0.0'}:{given.port}")  # noqa: S104 -- shown
+    return asyncio.run(serve(given, settings, engine, sock))
+
+
+def failed() -> int:
+    """The engine never came up: vLLM's words, and its exit code."""
+    log.error("utils.py", "Engine core initialization failed. See root cause above.")
+    return 1
+
+
+def start_engine(given: Namespace, settings: Settings, listening: socket.socket) -> lifecycle.Engine:
+    """Fork EngineCore, which forks its workers."""
+    ours, theirs = pair()
+    capacity = Capacity(
+        blocks=given.num_gpu_blocks_override,
+        block_size=given.block_size,
+        max_sequences=given.max_num_seqs,
+        max_batched_tokens=given.max_num_batched_tokens,
+        tensor_parallel=given.tensor_parallel_size,
+    )
+    core = EngineCore(settings, capacity, wire.Channel(theirs))
+    pid = process.spawn("EngineCore", core.run, keep=theirs, close=[ours, listening])
+    return lifecycle.Engine(pid, ours)
+
+
+async def serve(given: Namespace, settings: Settings, engine: lifecycle.Engine, sock: socket.socket) -> int:
+    """Everything that needs a running event loop; returns the exit code."""
+    registry = Registry()
+    own = ProcessSeries(registry)
+    blocks, size = given.num_gpu_blocks_override, given.block_size
+    cache = {
+        "block_size": str(size),
+        "cache_dtype": "auto",
+        "enable_prefix_caching": "False",
+        "gpu_memory_utilization": str(given.gpu_memory_utilization),
+        "kv_cache_max_concurrency": str(blocks * size / given.max_model_len),
+        "kv_cache_size_tokens": str(blocks * size),
+        "num_gpu_blocks": str(blocks),
+        "num_gpu_blocks_override": str(blocks),
+    }
+    series = EngineSeries(registry, given.served[0], max_model_len=given.max_model_len, cache=cache)
+    client = EngineClient(
+        series,
+        notice=settings.notice,
+        max_requests=given.max_num_queued_reqs,
+        max_queued_tokens=given.max_num_queued_tokens,
+    )
+    life = lifecycle.Lifecycle(
+        settings,
+        engine,
+        client,
+        shutdown_timeout=given.shutdown_timeout,
+        statistics=not given.disable_log_stats,
+    )
+    routes = Routes(
+        client,
+        registry,
+        own,
+        served=given.served,
+        root=given.model,
+        max_model_len=given.max_model_len,
+        seed=settings.seed,
+    )
+    server = HTTPServer(
+        routes.table(),
+        HTTPSeries(registry),
+        access_log=not given.disable_uvicorn_access_log,
+        request_ids=given.enable_request_id_headers,
+        on_error=life.look,
+    )
+    return await life.run(server, sock)

@@ -1,0 +1,85 @@
+"""``VLLM::Worker``: runs a step when EngineCore says so, exchanging bytes with its peers, then answers.
+
+One thread, blocking sockets: idle, it costs nothing; stopped, it holds up EngineCore and so the whole engine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import time
+
+from drillbook.sandbox.engine import log, wire
+from drillbook.sandbox.engine.ring import Ring
+from drillbook.sandbox.engine.settings import Settings
+
+
+def title(rank: int, world: int) -> str:
+    """How vLLM names the process: by rank only where there are several."""
+    return f"Worker_TP{rank}" if world > 1 else "Worker"
+
+
+class Worker:
+    """One rank of the group."""
+
+    def __init__(self, rank: int, host: str, channel: wire.Channel, settings: Settings) -> None:
+        self.rank = rank
+        self._host = host
+        self._channel = channel
+        self._settings = settings
+        self._collective = False
+        self._terminated = False
+
+    def run(self) -> int:
+        """Serve until EngineCore has gone; returns the exit code."""
+        signal.signal(signal.SIGTERM, self._terminate)
+        ring = Ring(self._host)
+        self._channel.send(wire.Hello(self.rank, *ring.address))
+        join = self._channel.one()
+        if not isinstance(join, wire.Join):
+            return 0
+        if join.world > 1:
+            ring.join(join.host, join.port, join.world)
+        log.info("gpu_model_runner.py", "Starting to load model...")
+        time.sleep(self._settings.load)
+        self._channel.send(wire.Loaded())
+        while True:
+            message = self._channel.one()
+            if not isinstance(message, wire.Execute):
+                time.sleep(self._settings.leave)
+                return 0
+            time.sleep(message.seconds)
+            self._collective = True
+            if not ring.all_reduce(message.size):
+                self._stuck()
+            self._collective = False
+            if self._terminated:
+                self._terminate(signal.SIGTERM, None)
+            with contextlib.suppress(OSError):  # EngineCore has gone: the next read says so
+                self._channel.send(wire.Done(message.number))
+
+    def _terminate(self, number: int, frame: object) -> None:
+        # A collective is native code: Python's handler of SIGTERM runs only when it returns.
+        self._terminated = True
+        if not self._collective:
+            time.sleep(self._settings.leave)
+            os._exit(0)
+
+    def _stuck(self) -> None:
+        # A rank whose peer died stays in the collective until it is killed (measured: 5 s of grace and 4 s after
+        # SIGTERM both run out before vLLM's /health turns 503).
+        log.warning("worker.py", "a peer has gone; waiting in the collective")
+        while True:
+            signal.pause()
+
+
+def host_address(environment: dict[str, str] | os._Environ[str]) -> str:
+    """The address that this node's workers exchange bytes on: ``VLLM_HOST_IP``, else the loopback address."""
+    return environment.get("VLLM_HOST_IP") or "127.0.0.1"
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """Two ends of a connection between two processes of one pod."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
