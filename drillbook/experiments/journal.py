@@ -1,0 +1,217 @@
+"""The one record of a run: append-only files of JSON lines, one writer a file, readable after ``kill -9``.
+
+``journal.jsonl`` is the control log: small, and written through at once. ``observations.jsonl`` and
+``requests-*.jsonl`` are buffered. ``read`` merges them and tells what is damaged instead of guessing around it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import gc
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+from drillbook import clock
+from drillbook.errors import DrillbookError, UsageError
+from drillbook.model.events import AnyEvent, Line
+from drillbook.model.history import History
+from drillbook.model.request import RequestRecord
+
+CONTROL_LOG = "journal.jsonl"
+OBSERVATIONS = "observations.jsonl"
+REQUESTS = "requests-*.jsonl"
+
+_BUFFER = 1 << 16
+_decode = msgspec.json.Decoder(Line).decode
+_decode_all = msgspec.json.Decoder(Line).decode_lines
+
+
+class Writer:
+    """The only writer of one file, which it locks. Continues the sequence of a file that is already there.
+
+    Raises:
+        UsageError: another process writes this file.
+        DrillbookError: the file system refuses (full, read-only); nothing is half written, and what could not be
+            written is kept: the next ``write`` or ``sync`` tries again.
+
+    """
+
+    def __init__(self, folder: Path, writer_name: str, filename: str = CONTROL_LOG) -> None:
+        self.path = folder / filename
+        self.name = writer_name
+        self._limit = 0 if filename == CONTROL_LOG else _BUFFER
+        self._pending = bytearray()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        except OSError as error:
+            raise self._failure(error) from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._file)
+            raise UsageError(
+                f"{self.path} is being written by another process", "wait until that run has ended, or name another"
+            ) from error
+        self._size = os.fstat(self._file).st_size
+        self._seq = self._resume()
+
+    def write(self, event: AnyEvent, *, sync: bool = False) -> Line:
+        """Append one event, stamped now. ``sync`` returns only when it is on the disk."""
+        line = Line(
+            writer=self.name,
+            seq=self._seq,
+            boot=clock.boot_id(),
+            mono=clock.monotonic(),
+            wall=clock.wall(),
+            event=event,
+        )
+        self._pending += msgspec.json.encode(line) + b"\n"
+        self._seq += 1
+        if len(self._pending) > self._limit:
+            self._flush()
+        if sync:
+            self.sync()
+        return line
+
+    def flush(self) -> None:
+        """Hand everything to the operating system: it then survives the death of this process."""
+        self._flush()
+
+    def sync(self) -> None:
+        """Everything written so far survives the death of the machine as well."""
+        self._flush()
+        try:
+            os.fsync(self._file)
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def close(self) -> None:
+        """Write what is left and let go of the file; closing twice does no harm."""
+        if self._file < 0:
+            return
+        try:
+            self._flush()
+        finally:
+            os.close(self._file)
+            self._file = -1
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.close()
+
+    def _flush(self) -> None:
+        written = 0
+        try:
+            while written < len(self._pending):
+                written += os.write(self._file, memoryview(self._pending)[written:])
+        except OSError as error:
+            self._withdraw(written)
+            raise self._failure(error) from error
+        self._size += written
+        self._pending.clear()
+
+    def _withdraw(self, written: int) -> None:
+        """Take back a line that the file system took only in part, so that it can be written whole later."""
+        whole = self._pending.rfind(b"\n", 0, written) + 1
+        try:
+            os.ftruncate(self._file, self._size + whole)
+        except OSError:
+            whole = written  # what is there stays; the rest follows it
+        self._size += whole
+        del self._pending[:whole]
+
+    def _resume(self) -> int:
+        if not self._size:
+            return 0
+        with self.path.open("rb") as file:
+            file.seek(max(0, self._size - (1 << 20)))
+            tail = file.read()
+        if not tail.endswith(b"\n"):
+            self._pending += b"\n"
+        for row in reversed(tail.splitlines()):
+            try:
+                return _decode(row).seq + 1
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                continue
+        return 0
+
+    def _failure(self, error: OSError) -> DrillbookError:
+        return DrillbookError(
+            f"{self.path}: cannot be written: {error.strerror}",
+            "free some space there, or choose another folder with --runs; nothing written before is lost",
+        )
+
+
+def read(folder: Path) -> History:
+    """Everything that a run wrote down, in the order of its monotonic time. Never fails over a damaged line.
+
+    Raises:
+        UsageError: there is no journal in this folder.
+
+    """
+    control = folder / CONTROL_LOG
+    if not control.is_file():
+        raise UsageError(f"{folder}: no {CONTROL_LOG} here", "name the folder of a run: runs/<experiment>/<time>")
+    history = History()
+    collecting = gc.isenabled()
+    gc.disable()  # a million records hold no cycles, and looking for some doubles the time
+    try:
+        for path in [control, folder / OBSERVATIONS, *sorted(folder.glob(REQUESTS))]:
+            if path.is_file():
+                _read_file(path, history)
+        history.lines.sort(key=lambda line: line.mono)
+        history.requests.sort(key=lambda request: request.scheduled)
+    finally:
+        if collecting:
+            gc.enable()
+    if history.started is None:
+        history.damage.append(f"{CONTROL_LOG}: no run-started: it is not known what was run")
+    if history.ended is None:
+        history.damage.append(f"{CONTROL_LOG}: no run-ended: the runner died, or is still running")
+    return history
+
+
+def _read_file(path: Path, history: History) -> None:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        history.damage.append(f"{path.name}: cannot be read: {error.strerror}")
+        return
+    try:
+        numbered: Iterator[tuple[int, Line]] = enumerate(_decode_all(data), 1)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        numbered = _decode_each(path.name, data, history.damage)
+    expected, boot = 0, history.lines[0].boot if history.lines else ""
+    for number, line in numbered:
+        boot = boot or line.boot
+        if line.seq != expected:
+            missing = line.seq - expected
+            what = f"{missing} lines are missing" if missing > 0 else f"sequence {line.seq} after {expected - 1}"
+            history.damage.append(f"{path.name}:{number}: {what}")
+        if line.boot != boot:
+            history.damage.append(f"{path.name}:{number}: written after a reboot or on another machine ({line.boot})")
+            boot = line.boot
+        expected = line.seq + 1
+        if isinstance(line.event, RequestRecord):
+            history.requests.append(line.event)
+        else:
+            history.lines.append(line)
+
+
+def _decode_each(name: str, data: bytes, damage: list[str]) -> Iterator[tuple[int, Line]]:
+    rows = data.split(b"\n")
+    for number, row in enumerate(rows, 1):
+        if not row.strip():
+            continue
+        try:
+            yield number, _decode(row)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            torn = number == len(rows)
+            damage.append(f"{name}:{number}: {'torn last line' if torn else f'not a line of a journal: {error}'}")

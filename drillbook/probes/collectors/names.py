@@ -1,0 +1,7 @@
+"""Names under which the collectors write what they observe; those with a colon are vLLM's own."""
+
+HEALTH = "health"
+RUNNING = "vllm:num_requests_running"
+ITERATIONS = "vllm:iteration_tokens_total_count"
+"""Grows with every engine step. Flat while requests are running, it is the sign of a hang that ``/health`` never
+shows (measured on vLLM 0.32)."""

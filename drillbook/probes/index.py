@@ -1,0 +1,150 @@
+"""A history with its requests put in order and counted once, so that a thousand windows read it in no time."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable
+from functools import cached_property
+from itertools import accumulate
+from typing import Any, TypeVar
+
+from drillbook.load import slis
+from drillbook.model import expectation, units
+from drillbook.model.events import FaultState, Observed, Phase
+from drillbook.model.expectation import ExpectationError
+from drillbook.model.experiment import SloSpec
+from drillbook.model.history import History, Span
+from drillbook.model.request import Outcome, RequestRecord, Stream
+from drillbook.model.units import Dimension
+
+T = TypeVar("T")
+
+DEFAULT_THRESHOLD = 0.95
+"""Share of good requests that counts as served, where the steady state names none."""
+
+
+class Indexed(History):
+    """A history that nobody appends to any more.
+
+    A request belongs to the moment it was scheduled at. One that was still in flight at the first injection belongs to
+    the injection: what befell it then is the fault's doing, not the baseline's, and must not fall between the two.
+    Live, where what is in flight is not known yet, requests belong to the moment they ended at.
+    """
+
+    _live = False
+
+    @classmethod
+    def of(cls, history: History, *, live: bool = False) -> Indexed:
+        """The history itself where it is indexed already, in whatever way."""
+        if isinstance(history, Indexed):
+            return history
+        index = cls(history.lines, history.requests, history.damage)
+        index._live = live
+        return index
+
+    @cached_property
+    def slo(self) -> SloSpec:
+        written = self.started.experiment.get("slo") if self.started else None
+        return SloSpec.model_validate(written or {})
+
+    @cached_property
+    def stall_timeout(self) -> float:
+        """How long a user of this run waits without progress, in seconds."""
+        written = (self.started.experiment.get("load") or {}).get("stall-timeout", "10s") if self.started else "10s"
+        return units.parse_as(str(written), Dimension.DURATION)
+
+    @cached_property
+    def threshold(self) -> float:
+        """The share of good requests that the steady state asks for."""
+        for text in (self.started.experiment.get("steady-state") or ()) if self.started else ():
+            try:
+                wanted = expectation.parse(str(text), {"goodput": Dimension.SHARE})
+            except ExpectationError:
+                continue
+            if wanted.value is not None and wanted.operator in (expectation.Operator.GE, expectation.Operator.GT):
+                return wanted.value
+        return DEFAULT_THRESHOLD
+
+    @cached_property
+    def injected(self) -> float | None:
+        """The earliest moment at which a fault can have acted."""
+        return self.fault_moment(FaultState.INJECTING)
+
+    @cached_property
+    def spans(self) -> dict[Phase, Span]:
+        return self.phases()
+
+    @cached_property
+    def origin(self) -> float:
+        return self.zero
+
+    def relative(self, moment: float) -> float:
+        return moment - self.origin
+
+    @cached_property
+    def watched_until(self) -> float:
+        """The end of the observation, after which drillbook itself changes things: the beginning of undo."""
+        return self.spans[Phase.UNDO].start if Phase.UNDO in self.spans else self.end
+
+    @cached_property
+    def users(self) -> list[RequestRecord]:
+        """The load's requests in the order of their moments."""
+        found = [request for request in self.requests if request.stream is Stream.LOAD]
+        found.sort(key=self.moment)
+        return found
+
+    def moment(self, request: RequestRecord) -> float:
+        """When a request counts, monotonic seconds."""
+        if self._live:
+            return request.end
+        injected = self.injected
+        if injected is not None and request.scheduled < injected < request.end:
+            return injected
+        return request.scheduled
+
+    @cached_property
+    def moments(self) -> list[float]:
+        return [self.moment(request) for request in self.users]
+
+    def within(self, window: Span) -> tuple[int, int]:
+        """The users' requests of a window, as a slice."""
+        return bisect_left(self.moments, window.start), bisect_left(self.moments, window.end)
+
+    def requests_of(self, window: Span) -> list[RequestRecord]:
+        first, last = self.within(window)
+        return self.users[first:last]
+
+    @cached_property
+    def good(self) -> list[bool]:
+        slo = self.slo
+        if slo.ttft is None and slo.itl is None and slo.e2e is None:
+            return [request.outcome is Outcome.OK for request in self.users]
+        return [slis.good(request, slo) for request in self.users]
+
+    @cached_property
+    def _kept(self) -> dict[str, Any]:
+        return {}
+
+    def once(self, key: str, compute: Callable[[], T]) -> T:
+        """What ``compute`` gives, kept under ``key`` for the next reader of this history."""
+        if key not in self._kept:
+            self._kept[key] = compute()
+        found: T = self._kept[key]
+        return found
+
+    def count(self, key: str, flags: Callable[[], list[bool]], window: Span) -> int:
+        """How many requests of the window are flagged; each kind of flag is computed once, under its ``key``."""
+        sums = self.once(f"sum of {key}", lambda: list(accumulate(flags(), initial=0)))
+        first, last = self.within(window)
+        return sums[last] - sums[first]
+
+    def count_outcome(self, outcome: Outcome, window: Span) -> int:
+        return self.count(outcome.value, lambda: [request.outcome is outcome for request in self.users], window)
+
+    @cached_property
+    def observed(self) -> dict[str, list[tuple[float, Observed]]]:
+        """All readings that were taken live, by probe."""
+        found: dict[str, list[tuple[float, Observed]]] = {}
+        for line, event in self.events(Observed):
+            found.setdefault(event.probe, []).append((line.mono, event))
+        return found

@@ -1,0 +1,26 @@
+"""All probes that come with drillbook, by name, and the way to a custom one's readings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from drillbook.model.units import Dimension
+from drillbook.probes import capacity, moments, observed, requests
+from drillbook.probes.observed import LiveProbe
+from drillbook.probes.reading import Probe
+
+_SOURCES: tuple[tuple[Probe, ...], ...] = (requests.PROBES, capacity.PROBES, observed.PROBES, moments.PROBES)
+
+PROBES: Mapping[str, Probe] = {probe.name: probe for probes in _SOURCES for probe in probes}
+
+
+def dimensions(custom: Mapping[str, Dimension] | None = None) -> dict[str, Dimension | None]:
+    """What expectations are parsed with: every probe's dimension, None for an event. ``custom`` adds those of a site;
+    a name of ours cannot be taken.
+    """
+    return {**(custom or {}), **{name: probe.dimension for name, probe in PROBES.items()}}
+
+
+def lookup(name: str, dimension: Dimension | None) -> Probe:
+    """The probe of an expectation. One that does not come with drillbook is read off what it observed live."""
+    return PROBES.get(name) or LiveProbe(name, dimension or Dimension.COUNT)
