@@ -59,7 +59,7 @@ def parse_labels(text: str) -> LabelTest:
     while position < len(text):
         found = _TERM.match(text, position)
         if found is None or found.end() == position:
-            raise statuses.bad_request(f"unable to parse requirement in label selector {text!r} at character {position}")
+            raise statuses.bad_request(f"unable to parse requirement: label selector {text!r}, character {position}")
         position = found.end()
         if found["op"]:
             values = frozenset(part.strip() for part in found["values"].split(","))

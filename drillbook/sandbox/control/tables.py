@@ -1,0 +1,47 @@
+"""Tables: what ``kubectl get`` asks for instead of objects (``as=Table``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from drillbook.sandbox.control import columns, times
+from drillbook.sandbox.control.kinds import Kind
+from drillbook.sandbox.control.objects import Json, dig, meta, name_of
+
+_NAME = {"name": "Name", "type": "string", "format": "name", "description": "Name must be unique within a namespace.",
+         "priority": 0}
+_AGE = {"name": "Age", "type": "string", "format": "", "description": "Time since creation.", "priority": 0}
+
+
+def wants_table(accept: str) -> bool:
+    """Whether a Table of ``meta.k8s.io/v1`` is among the answers asked for."""
+    return any("as=Table" in part and "v=v1;" in part + ";" for part in accept.split(","))
+
+
+def table(kind: Kind, objects: Iterable[Json], include: str, resource_version: str, *, headers: bool = True) -> Json:
+    """``include`` is the query's ``includeObject``: Metadata, Object or None."""
+    printer = columns.PRINTERS.get(kind.resource) or columns.of_custom(kind)
+    result: Json = {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {"resourceVersion": resource_version}}
+    definitions = [_NAME, *(_definition(*column) for column in printer.columns)]
+    if printer.age:
+        position = next((i for i, row in enumerate(definitions) if row["priority"]), len(definitions))
+        definitions.insert(position if printer.age_before_wide else len(definitions), _AGE)
+    result["columnDefinitions"] = definitions if headers else None
+    result["rows"] = [_row(kind, printer, obj, include, definitions) for obj in objects]
+    return result
+
+
+def _definition(name: str, kind: str, priority: int) -> Json:
+    return {"name": name, "type": kind, "format": "", "description": name, "priority": priority}
+
+
+def _row(kind: Kind, printer: columns.Printer, obj: Json, include: str, definitions: list[Json]) -> Json:
+    cells = [name_of(obj), *printer.cells(obj)]
+    if printer.age:
+        cells.insert(definitions.index(_AGE), times.age(dig(obj, "metadata", "creationTimestamp")))
+    row: Json = {"cells": cells}
+    if include == "Object":
+        row["object"] = obj
+    elif include != "None":
+        row["object"] = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": meta(obj)}
+    return row
