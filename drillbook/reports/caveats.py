@@ -1,0 +1,58 @@
+"""What this run cannot tell, said before anybody asks."""
+
+from __future__ import annotations
+
+from drillbook.model.events import LoadTicked
+from drillbook.model.history import History
+from drillbook.model.judgement import Clocks, Moment
+from drillbook.model.request import Outcome
+from drillbook.model.units import Dimension, show
+from drillbook.model.verdict import RunStatus
+from drillbook.reports.header import started
+
+FEW_REQUESTS = 30
+
+
+def caveats(history: History, clocks: Clocks, status: RunStatus) -> tuple[str, ...]:
+    """Sentences, the gravest first."""
+    found: list[str] = []
+    if history.damage:
+        found.append("The journal is damaged: " + "; ".join(history.damage) + ".")
+    if status is not RunStatus.COMPLETED:
+        found.append(f"The run was {status.value}: what would have come later was not seen.")
+    if started(history).simulated:
+        found.append(
+            "Simulated target: the engines imitate vLLM's measured failure behaviour. Orders of events carry over to a "
+            "real deployment; absolute latencies and start times do not."
+        )
+    if (lag := _lag(history)) is not None:
+        found.append(lag)
+    known = [moment for moment in _moments(clocks) if moment.at is not None]
+    if known:
+        worst = max(known, key=lambda moment: moment.resolution)
+        found.append(
+            f"Clocks are read off requests, polls and watches; the coarsest, {worst.name}, may lie up to "
+            f"{show(worst.resolution, Dimension.DURATION)} earlier than shown."
+        )
+    unknown = sum(request.outcome is Outcome.UNKNOWN for request in history.load)
+    if unknown:
+        found.append(f"{unknown} requests were still in flight when the run ended and count as neither good nor bad.")
+    if len(history.load) < FEW_REQUESTS:
+        found.append(f"Only {len(history.load)} requests: intervals are wide.")
+    found.append("One run is one sample: a figure that matters deserves repeats.")
+    return tuple(found)
+
+
+def _moments(clocks: Clocks) -> tuple[Moment, ...]:
+    return (clocks.inject, clocks.effect, clocks.detect, clocks.mitigate, clocks.recover, clocks.revert)
+
+
+def _lag(history: History) -> str | None:
+    ticks = [event for _, event in history.events(LoadTicked)]
+    if not ticks:
+        return "The load generator left no record of its own lag."
+    worst = max(tick.lag_p99 for tick in ticks)
+    return (
+        f"The load generator kept its schedule within {show(worst, Dimension.DURATION)} "
+        "(99th percentile, worst second); latencies count from the schedule, so its lag is in them."
+    )

@@ -1,0 +1,73 @@
+"""Everything that a report says, said once. Pure: computed from the journal and its judgement alone.
+
+``Facts`` is also the JSON report: its field names are public and only grow. ``SCHEMA`` changes when one is taken away
+or changes its meaning. Times are seconds after time zero (the end of the baseline), shares are between 0 and 1.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from drillbook.model.history import History
+from drillbook.model.judgement import Judgement
+from drillbook.model.verdict import Finding
+from drillbook.probes.index import Indexed
+from drillbook.reports.backlog import Item, backlog
+from drillbook.reports.caveats import caveats
+from drillbook.reports.clocks import ClockFacts, clock_facts
+from drillbook.reports.faults import FaultFacts, faults
+from drillbook.reports.harm import Harm, harm
+from drillbook.reports.header import Header, header
+from drillbook.reports.headline import Figure, headline
+from drillbook.reports.phases import PhaseBand, phase_bands
+from drillbook.reports.pods import PodFacts, pods
+from drillbook.reports.series import Series, series
+from drillbook.reports.signals import Signal, signals
+from drillbook.reports.slis import Comparison, Sli, comparisons, slis
+from drillbook.reports.stretches import stretches
+from drillbook.reports.timeline import Row, timeline
+
+SCHEMA = "drillbook.report/1"
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    schema: str = SCHEMA
+    header: Header
+    headline: tuple[Figure, ...]
+    findings: tuple[Finding, ...]
+    backlog: tuple[Item, ...]
+    clocks: ClockFacts
+    signals: tuple[Signal, ...]
+    harm: Harm
+    slis: tuple[Sli, ...]
+    comparisons: tuple[Comparison, ...]
+    faults: tuple[FaultFacts, ...]
+    phases: tuple[PhaseBand, ...]
+    series: Series
+    pods: PodFacts
+    timeline: tuple[Row, ...]
+    caveats: tuple[str, ...]
+
+
+def facts(history: History, judgement: Judgement) -> Facts:
+    clocks, index = judgement.clocks, Indexed.of(history)
+    parts = stretches(history, clocks)
+    seen, hit, harmed = signals(index, clocks), faults(history), harm(index, parts)
+    clocked, measured = clock_facts(history, clocks), slis(index, parts)
+    return Facts(
+        header=header(history, judgement),
+        headline=headline(clocked, harmed, measured),
+        findings=judgement.findings,
+        backlog=backlog(judgement, hit, seen, harmed),
+        clocks=clocked,
+        signals=seen,
+        harm=harmed,
+        slis=measured,
+        comparisons=comparisons(index, parts),
+        faults=hit,
+        phases=phase_bands(history),
+        series=series(index),
+        pods=pods(history),
+        timeline=timeline(history, clocks, seen),
+        caveats=caveats(history, clocks, judgement.status),
+    )

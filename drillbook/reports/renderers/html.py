@@ -1,0 +1,14 @@
+"""``report.html``: one self-contained page, without scripts, for people who decide."""
+
+from __future__ import annotations
+
+from drillbook.reports.charts.story import story
+from drillbook.reports.charts.waterfall import waterfall
+from drillbook.reports.facts import Facts
+from drillbook.reports.templates import render as fill
+
+FILENAME = "report.html"
+
+
+def render(facts: Facts) -> str:
+    return fill("report.html.j2", facts=facts, story=story(facts), legs=waterfall(facts))
