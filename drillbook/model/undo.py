@@ -103,6 +103,10 @@ class UndoRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     run_id: str
     experiment: str
+    cluster: str = ""
+    """Which cluster: the uid of its ``kube-system`` namespace. A copy in a run folder is never undone elsewhere."""
+    namespace: str = ""
+    """The target's namespace, where the record lies."""
     epoch: int = 0
     """Grows with every write; the higher one is the truth."""
     closed: bool = False

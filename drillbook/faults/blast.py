@@ -1,0 +1,62 @@
+"""The blast radius of all steps together, against the experiment's limits. A plan that exceeds them is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from drillbook.errors import PreflightError
+from drillbook.faults.selection import runs
+from drillbook.model.experiment import Limits
+from drillbook.model.plan import BlastRadius, PlannedFault
+from drillbook.targets import accelerators, paths
+from drillbook.targets.target import Target
+
+PROTECTED = frozenset({"kube-system", "kube-public", "kube-node-lease"})
+"""What a cluster itself runs on; nothing is broken there, whatever an experiment says."""
+
+
+async def check(faults: Sequence[PlannedFault], limits: Limits, target: Target) -> BlastRadius:
+    """Add up what all steps hit (a pod that is hit twice counts once).
+
+    :raises PreflightError: the namespace is protected, or a limit of the experiment is exceeded.
+    """
+    namespaces = {ref.namespace for fault in faults for ref in fault.targets} | {target.namespace}
+    if protected := sorted(namespaces & PROTECTED):
+        raise PreflightError(f"namespace {', '.join(protected)} is protected: the cluster itself runs there")
+    if "default" in namespaces and target.spec.namespace != "default" and not target.simulated:
+        raise PreflightError(
+            "the target is in the namespace `default`, which nobody chose",
+            hint="if you mean it, say so: target: {namespace: default}",
+        )
+    pods = {pod["metadata"]["uid"]: pod for pod in await target.kube.list(paths.pods(target.namespace))}
+    hit = {ref.uid for fault in faults for ref in fault.targets if ref.kind == "Pod"}
+    engines = await target.pods("engine")
+    untouched = [pod for pod in engines if runs(pod) and pod["metadata"]["uid"] not in hit]
+    unnamed = [fault.radius for fault in faults if not any(ref.kind == "Pod" for ref in fault.targets)]
+    removed = sum(part.pods for part in unnamed)  # a workload that is scaled down chooses its pods itself
+    whole = BlastRadius(
+        pods=len(hit) + removed,
+        gpus=sum(accelerators.count(pods[uid]) for uid in hit if uid in pods) + sum(part.gpus for part in unnamed),
+        role_total=len(engines),
+        capacity_left=max(0, len(untouched) - removed) / len(engines) if engines else 0.0,
+    )
+    _hold(whole, limits)
+    return whole
+
+
+def _hold(whole: BlastRadius, limits: Limits) -> None:
+    exceeded = []
+    if limits.replicas is not None and whole.pods > limits.replicas:
+        exceeded.append(f"{whole.pods} replicas are hit, at most {limits.replicas} may be (limits.replicas)")
+    if limits.gpus is not None and whole.gpus > limits.gpus:
+        exceeded.append(f"{whole.gpus} GPUs are hit, at most {limits.gpus} may be (limits.gpus)")
+    if whole.capacity_left < limits.capacity_left - 1e-9:
+        exceeded.append(
+            f"{whole.capacity_left:.0%} of the engines stay untouched, at least {limits.capacity_left:.0%} must "
+            "(limits.capacity-left)"
+        )
+    if exceeded:
+        raise PreflightError(
+            "the blast radius is too large: " + "; ".join(exceeded),
+            hint="hit fewer pods, or raise the limit in the experiment if you mean it",
+        )

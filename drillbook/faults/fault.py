@@ -1,0 +1,80 @@
+"""The port of a fault: ``plan``, ``inject``, ``verify``. A new fault is a new module here that defines ``FAULT``."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from drillbook.model.experiment import Step
+from drillbook.model.plan import PlannedFault
+from drillbook.model.undo import UndoOperation
+from drillbook.targets.target import Target
+
+Record = Callable[[tuple[UndoOperation, ...]], Awaitable[None]]
+"""Writes the undo down, durably, and answers only while injection is allowed (``FencedError`` otherwise)."""
+
+
+@dataclass(frozen=True)
+class Injected:
+    """What was done, as far as the proof needs to know it."""
+
+    detail: str
+    undo: tuple[UndoOperation, ...] = ()
+    seen: dict[str, Any] = field(default_factory=dict)
+    """What the fault saw just before it struck."""
+
+
+@dataclass(frozen=True)
+class Bite:
+    """The proof, seen from outside, that the fault took effect; or why there is none."""
+
+    bit: bool
+    detail: str
+
+
+class Fault(Protocol):
+    """One way of breaking a target."""
+
+    name: str
+    """As experiments say it: ``pod-kill``."""
+    summary: str
+    """One line for ``drillbook list faults``."""
+
+    @property
+    def step(self) -> type[Step]:
+        """Its step in an experiment, with ``fault: Literal[name]``."""
+
+    async def plan(self, step: Any, index: int, target: Target, draw: Draw) -> PlannedFault:
+        """Resolve the step against the live target; touch nothing.
+
+        :raises PreflightError: nothing is selected, or the fault is unsupported there.
+        """
+
+    async def inject(self, planned: PlannedFault, target: Target, record: Record) -> Injected:
+        """Complete the undo, ``await record(undo)``, then strike. Without anything to undo, record ``()``.
+
+        :raises RefusedError: the target said no. When something was recorded before, that is undone by the caller.
+        :raises PreflightError: it turned out to be unsupported; nothing was touched.
+        """
+
+    async def verify(self, planned: PlannedFault, injected: Injected, target: Target, seconds: float) -> Bite:
+        """Look from outside for at most ``seconds`` until the fault is seen to have taken effect."""
+
+
+class Draw:
+    """Chooses pods by the run's seed: the same target and seed give the same pods. One for all steps of a plan."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._taken: set[str] = set()
+
+    def choose(self, pods: list[dict[str, Any]], count: int, salt: str) -> list[dict[str, Any]]:
+        """``count`` of the pods, those first that no earlier step has chosen; in the order of their names."""
+        order = sorted(pods, key=lambda pod: str(pod["metadata"]["name"]))
+        random.Random(f"{self._seed}/{salt}").shuffle(order)  # noqa: S311  (a drill, not a secret: it must be repeatable)
+        order.sort(key=lambda pod: pod["metadata"]["uid"] in self._taken)
+        chosen = order[:count]
+        self._taken |= {pod["metadata"]["uid"] for pod in chosen}
+        return sorted(chosen, key=lambda pod: str(pod["metadata"]["name"]))

@@ -1,0 +1,65 @@
+"""Which pods a step hits: by role and count (the seed chooses), or by name. And how much that is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drillbook.errors import PreflightError
+from drillbook.faults.fault import Draw
+from drillbook.model.experiment import PodStep
+from drillbook.model.plan import BlastRadius
+from drillbook.targets import accelerators
+from drillbook.targets.target import Target
+
+Pods = list[dict[str, Any]]
+
+
+async def select(step: PodStep, index: int, target: Target, draw: Draw) -> tuple[Pods, BlastRadius]:
+    """The pods of one step and its blast radius. Pods that are ending or have ended are never chosen.
+
+    :raises PreflightError: there are not as many as the step wants.
+    """
+    pods = await target.pods(step.role)
+    usable = [pod for pod in pods if runs(pod)]
+    where = f"namespace {target.namespace} of {target.context}"
+    if not usable:
+        why = f"none of the {len(pods)} {step.role} pods is running" if pods else f"there are no {step.role} pods"
+        raise PreflightError(
+            f"step {index} ({step.fault}): {why} in {where}",
+            hint="check the deployment, or give target.selectors for this role",
+        )
+    if step.names:
+        chosen = [pod for pod in usable if pod["metadata"]["name"] in step.names]
+        missing = sorted(set(step.names) - {pod["metadata"]["name"] for pod in chosen})
+        if missing:
+            raise PreflightError(
+                f"step {index} ({step.fault}): no running {step.role} pod is called {', '.join(missing)} in {where}",
+                hint=f"there are {', '.join(pod['metadata']['name'] for pod in usable)}",
+            )
+    else:
+        count = len(usable) if step.count == "all" else step.count
+        if not 1 <= count <= len(usable):
+            raise PreflightError(
+                f"step {index} ({step.fault}): {count} {step.role} pods wanted, {len(usable)} running in {where}",
+                hint=f"write count: 1 to {len(usable)}, or count: all",
+            )
+        chosen = draw.choose(usable, count, f"{index}")
+    return chosen, await radius(chosen, step.role, pods, target)
+
+
+async def radius(hit: Pods, role: str, of_role: Pods, target: Target) -> BlastRadius:
+    """How much is hit. ``capacity_left`` is the share of engines that stays untouched."""
+    engines = of_role if role == "engine" else await target.pods("engine")
+    names = {pod["metadata"]["uid"] for pod in hit}
+    left = [pod for pod in engines if runs(pod) and pod["metadata"]["uid"] not in names]
+    return BlastRadius(
+        pods=len(hit),
+        gpus=sum(map(accelerators.count, hit)),
+        role_total=len(of_role),
+        capacity_left=len(left) / len(engines) if engines else 0.0,
+    )
+
+
+def runs(pod: dict[str, Any]) -> bool:
+    """Whether a pod is running and not on its way out."""
+    return pod.get("status", {}).get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]

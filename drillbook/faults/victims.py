@@ -1,0 +1,157 @@
+"""The processes that a process fault strikes: found by title in the role's container, known by pid and start time."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field
+
+from drillbook.errors import RefusedError, UnsupportedError
+from drillbook.faults.fault import Draw
+from drillbook.faults.selection import runs, select
+from drillbook.model.experiment import PodStep
+from drillbook.model.plan import BlastRadius, Call, Permission
+from drillbook.model.undo import ObjectRef, ProcessRef
+from drillbook.targets import paths, processes
+from drillbook.targets.processes import Process
+from drillbook.targets.target import Target
+
+
+class ProcessStep(PodStep):
+    """A step that strikes processes by their title."""
+
+    process: str = Field(default="VLLM::EngineCore", min_length=1, max_length=200)
+    """The title as ``ps`` shows it; ``VLLM::Worker`` also means every ``VLLM::Worker_TP0``, ``VLLM::Worker_TP1`` …"""
+    container: str | None = None
+    """The container to look in; found by the stack's names otherwise."""
+
+
+@dataclass(frozen=True)
+class Victim:
+    """One container, and the processes in it that are struck."""
+
+    pod: ObjectRef
+    container: str
+    container_id: str
+    processes: tuple[ProcessRef, ...]
+
+
+@dataclass(frozen=True)
+class Selected:
+    """The pods that a step strikes, and all that its plan says of them."""
+
+    refs: tuple[ObjectRef, ...]
+    container: str
+    radius: BlastRadius
+    calls: tuple[Call, ...]
+    permissions: tuple[Permission, ...]
+
+
+async def choose(step: ProcessStep, index: int, target: Target, draw: Draw, signal: str) -> Selected:
+    """Choose pods, and see that each has such a process now.
+
+    :raises UnsupportedError: no shell, no such process, or pods in which one sees the whole machine.
+    :raises PreflightError: not enough pods.
+    """
+    pods, radius = await select(step, index, target, draw)
+    containers = {step.container or target.container(pod, step.role) for pod in pods}
+    if len(containers) != 1:
+        raise UnsupportedError(
+            f"the {step.role} pods run in containers of different names: {', '.join(sorted(containers))}",
+            hint="say which: container: NAME",
+        )
+    container = containers.pop()
+    for pod in pods:
+        _isolated(pod, container)
+    await asyncio.gather(*(_victim(target, pod, container, step.process) for pod in pods))
+    refs = tuple(map(paths.pod_ref, pods))
+    needs = ("get", "create")  # a WebSocket is opened by GET; newer API servers ask for create as well
+    return Selected(
+        refs,
+        container,
+        radius,
+        tuple(_call(ref, container, step.process, signal) for ref in refs),
+        (
+            Permission(verb="get", group="", resource="pods", namespace=target.namespace),
+            *(
+                Permission(verb=verb, group="", resource="pods", subresource="exec", namespace=target.namespace)
+                for verb in needs
+            ),
+        ),
+    )
+
+
+async def find(refs: tuple[ObjectRef, ...], container: str, title: str, target: Target) -> tuple[Victim, ...]:
+    """The victims as they are now.
+
+    :raises RefusedError: a pod was replaced meanwhile, is ending, or has no such process any more.
+    """
+    pods = await asyncio.gather(*(target.kube.find(paths.of(ref)) for ref in refs))
+    for ref, pod in zip(refs, pods, strict=True):
+        if pod is None or pod["metadata"]["uid"] != ref.uid or not runs(pod):
+            raise RefusedError(f"pod {ref.name} was already gone or ending before the fault")
+    try:
+        return tuple(await asyncio.gather(*(_victim(target, pod, container, title) for pod in pods if pod)))
+    except UnsupportedError as error:
+        raise RefusedError(error.message, error.hint) from error
+
+
+async def seen(victim: Victim, target: Target) -> dict[ProcessRef, Process | None]:
+    """What a second look shows of each process; None where it has ended."""
+    now = await processes.look(target.kube, victim.pod, victim.container)
+    return {ref: processes.find(now, ref) for ref in victim.processes}
+
+
+async def container_id(target: Target, pod: ObjectRef, container: str) -> str:
+    """The id of the container that runs now; empty where it does not run, or the pod is gone."""
+    found = await target.kube.find(paths.of(pod))
+    if found is None or found["metadata"]["uid"] != pod.uid:
+        return ""
+    return _running_id(found, container)
+
+
+def _running_id(pod: dict[str, Any], container: str) -> str:
+    for status in pod.get("status", {}).get("containerStatuses") or []:
+        if status["name"] == container and "running" in (status.get("state") or {}):
+            return str(status.get("containerID", ""))
+    return ""
+
+
+async def _victim(target: Target, pod: dict[str, Any], container: str, title: str) -> Victim:
+    ref = paths.pod_ref(pod)
+    running = _running_id(pod, container)
+    if not running:
+        raise UnsupportedError(f"container {container} of pod {ref.name} is not running")
+    there = await processes.look(target.kube, ref, container)
+    struck = processes.titled(there, title)
+    if not struck:
+        titles = ", ".join(sorted({process.ref.title[:60] for process in there if process.ref.pid > 1})) or "none"
+        raise UnsupportedError(
+            f"no process in {ref.name}/{container} has the title {title!r}",
+            hint=f"its processes are: {titles}",
+        )
+    if any(process.ref.pid <= 1 for process in struck):
+        raise UnsupportedError(
+            f"{title!r} is process 1 of {ref.name}/{container}: the kernel shields it from signals sent inside",
+            hint="use pod-kill",
+        )
+    return Victim(ref, container, running, tuple(process.ref for process in struck))
+
+
+def _isolated(pod: dict[str, Any], container: str) -> None:
+    if pod["spec"].get("hostPID"):
+        raise UnsupportedError(
+            f"pod {pod['metadata']['name']} has hostPID: its container {container} sees the processes of others",
+            hint="process faults keep to pods with a PID namespace of their own",
+        )
+
+
+def _call(ref: ObjectRef, container: str, title: str, signal: str) -> Call:
+    return Call(
+        verb="POST",
+        path=f"{paths.of(ref)}/exec?container={container}",
+        body=f"sh: kill -s {signal} PID, where /proc/PID/cmdline is {title} and the start time is as recorded",
+        why=f"SIG{signal} to {title} in {ref.name}",
+    )

@@ -1,0 +1,38 @@
+"""Accelerators that a pod holds, by the resource names of their device plugins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+EXACT = frozenset(
+    {
+        "nvidia.com/gpu",
+        "amd.com/gpu",
+        "habana.ai/gaudi",
+        "gpu.intel.com/i915",
+        "gpu.intel.com/xe",
+        "google.com/tpu",
+        "rebellions.ai/ATOM",
+    }
+)
+"""Extended resources that count whole devices."""
+PREFIXES = ("nvidia.com/mig-",)
+"""Slices of a device, each counted as one."""
+
+
+def count(pod: dict[str, Any]) -> int:
+    """Devices in the limits of a pod's containers; 0 where they come by DRA claims, which have no limit to read."""
+    total = 0
+    for container in pod["spec"].get("containers", []):
+        for name, amount in container.get("resources", {}).get("limits", {}).items():
+            if name in EXACT or name.startswith(PREFIXES):
+                total += int(amount)
+    return total
+
+
+def holder(pod: dict[str, Any]) -> str:
+    """The name of the first container that holds a device, or empty."""
+    for container in pod["spec"].get("containers", []):
+        if any(name in EXACT or name.startswith(PREFIXES) for name in container.get("resources", {}).get("limits", {})):
+            return str(container["name"])
+    return ""

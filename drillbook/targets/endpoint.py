@@ -1,0 +1,90 @@
+"""Finding the base URL of the OpenAI-compatible API: the Service in front of the router, or of the engines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from drillbook.errors import UnreachableError
+from drillbook.targets import paths
+from drillbook.targets.kube import Kube
+
+ASK_SECONDS = 5.0
+"""How long ``/v1/models`` may take before an address counts as not reachable from here."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """``url`` is without ``/v1``. ``model`` is the first served model, empty where it is not told to us (401, 403)."""
+
+    url: str
+    model: str
+
+
+async def find(kube: Kube, namespace: str, fronts: list[tuple[list[dict[str, Any]], int]]) -> Endpoint:
+    """The first address that answers, trying the Services in front of each group of pods (with its usual port) in turn.
+
+    :raises UnreachableError: no Service, or none of their addresses answers here.
+    """
+    services = await kube.list(paths.collection("v1", "services", namespace))
+    tried: dict[str, str] = {}
+    for pods, port in fronts:
+        for url in [url for service in services if _fronts(service, pods) for url in _addresses(service, port)]:
+            if url not in tried:
+                try:
+                    return await ask(url)
+                except UnreachableError as error:
+                    tried[url] = error.message
+    what = "; ".join(tried.values()) if tried else f"no Service in {namespace} selects the router or an engine"
+    raise UnreachableError(
+        f"no endpoint of the deployment is reachable from here: {what}",
+        hint="give target.endpoint; outside the cluster for example "
+        f"`kubectl -n {namespace} port-forward service/NAME 8000:80` and endpoint: http://127.0.0.1:8000",
+    )
+
+
+async def ask(url: str) -> Endpoint:
+    """Ask ``/v1/models`` what is served.
+
+    :raises UnreachableError: no answer, or none of an OpenAI-compatible API.
+    """
+    timeout = aiohttp.ClientTimeout(total=ASK_SECONDS, sock_connect=2.0)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(f"{url.rstrip('/')}/v1/models") as response,
+        ):
+            if response.status in (401, 403):
+                return Endpoint(url.rstrip("/"), "")
+            if response.status != 200:
+                raise UnreachableError(f"{url}/v1/models answers {response.status}")
+            served = (await response.json(content_type=None))["data"]
+            return Endpoint(url.rstrip("/"), str(served[0]["id"]) if served else "")
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise UnreachableError(f"{url} does not answer: {error or type(error).__name__}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UnreachableError(f"{url}/v1/models is not an OpenAI-compatible list of models") from error
+
+
+def _fronts(service: dict[str, Any], pods: list[dict[str, Any]]) -> bool:
+    selector = service["spec"].get("selector")
+    if not selector:
+        return False
+    return any(selector.items() <= pod["metadata"].get("labels", {}).items() for pod in pods)
+
+
+def _addresses(service: dict[str, Any], usual: int) -> list[str]:
+    """URLs of a Service, those that work from outside the cluster first."""
+    spec = service["spec"]
+    ports = [port for port in spec.get("ports", []) if port.get("protocol", "TCP") == "TCP"]
+    if not ports:
+        return []
+    wanted = {usual, "http", "container-port"}
+    port = next((each for each in ports if wanted & {each["port"], each.get("targetPort"), each.get("name")}), ports[0])
+    scheme = "https" if port["port"] in (443, 8443) else "http"
+    ingress = service.get("status", {}).get("loadBalancer", {}).get("ingress") or []
+    hosts = [entry.get("hostname") or entry.get("ip") for entry in ingress]
+    hosts += [spec["clusterIP"]] if spec.get("clusterIP") not in (None, "", "None") else []
+    return [f"{scheme}://{f'[{host}]' if ':' in host else host}:{port['port']}" for host in hosts if host]

@@ -1,0 +1,110 @@
+"""Running a program in a container: ``pods/exec`` over a WebSocket.
+
+The stream carries channels, one byte in front of each message; channel 3 brings, at the end, a ``Status`` with the exit
+code. Version 4 of the protocol cannot end stdin; version 5 can (channel 255 names the channel to close), so it is asked
+for exactly when there is something to send: https://github.com/kubernetes/enhancements/issues/4006.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from drillbook.errors import UnsupportedError
+from drillbook.targets import paths
+from drillbook.targets.answers import ApiError, UnavailableError, error_of, error_of_status
+from drillbook.targets.connection import TRANSPORT_ERRORS, Connection
+
+STDIN, STDOUT, STDERR, ERROR, CLOSE = 0, 1, 2, 3, 255
+
+
+@dataclass(frozen=True)
+class ExecResult:
+    """What a program in a container wrote, and how it ended."""
+
+    stdout: str
+    stderr: str
+    exit_code: int
+
+
+async def run(
+    connection: Connection,
+    namespace: str,
+    pod: str,
+    container: str,
+    argv: tuple[str, ...],
+    *,
+    stdin: bytes | None,
+    timeout: float,
+) -> ExecResult:
+    """Run ``argv`` and wait for its end. What it does may go on after a time-out.
+
+    :raises ApiError: refused (403), no such pod or container (404, 400).
+    :raises UnsupportedError: the container has no such program.
+    :raises UnavailableError: no answer within ``timeout`` seconds, or the stream broke off.
+    """
+    doing = f"exec in {pod}/{container}"
+    params = [("container", container), ("stdout", "true"), ("stderr", "true")]
+    params += [("stdin", "true")] if stdin is not None else []
+    params += [("command", part) for part in argv]
+    protocol = "v4.channel.k8s.io" if stdin is None else "v5.channel.k8s.io"
+    outputs = {STDOUT: bytearray(), STDERR: bytearray()}
+    try:
+        async with asyncio.timeout(timeout):
+            url, headers = await connection.sign("GET", f"{paths.pod(namespace, pod)}/exec", params, None, "*/*")
+            headers["sec-websocket-protocol"] = protocol
+            stream = await connection.client.request("GET", url, headers=headers, _preload_content=False)
+            async with stream as socket:
+                if stdin is not None:
+                    await socket.send_bytes(bytes([STDIN]) + stdin)
+                    await socket.send_bytes(bytes([CLOSE, STDIN]))
+                status = await _collect(socket, outputs)
+    except aiohttp.WSServerHandshakeError as error:
+        raise _refusal(error, doing) from error
+    except TRANSPORT_ERRORS as error:
+        raise connection.unavailable(doing, error) from error
+    code = _exit_code(status, doing)
+    texts = {channel: bytes(output).decode("utf-8", "replace") for channel, output in outputs.items()}
+    return ExecResult(texts[STDOUT], texts[STDERR], code)
+
+
+async def _collect(socket: aiohttp.ClientWebSocketResponse, outputs: dict[int, bytearray]) -> dict[str, Any] | None:
+    async for message in socket:
+        if message.type is aiohttp.WSMsgType.BINARY and message.data:
+            channel, data = message.data[0], message.data[1:]
+            if channel in outputs:
+                outputs[channel] += data
+            elif channel == ERROR and data:
+                status: dict[str, Any] = json.loads(data)
+                return status
+    return None
+
+
+def _exit_code(status: dict[str, Any] | None, doing: str) -> int:
+    if status is None:
+        raise UnavailableError(f"{doing}: the stream ended without saying how the program ended")
+    if status.get("status") == "Success":
+        return 0
+    if status.get("reason") == "NonZeroExitCode":
+        causes = status.get("details", {}).get("causes", [])
+        return next((int(cause["message"]) for cause in causes if cause.get("reason") == "ExitCode"), 1)
+    message = str(status.get("message", ""))
+    if "executable file not found" in message or "no such file or directory" in message:
+        raise UnsupportedError(
+            f"{doing}: the program is not in the image: {message}",
+            hint="this fault needs a POSIX shell (`sh`) in the container; a distroless image has none",
+        )
+    raise error_of_status({"code": 500, **status}, doing)
+
+
+def _refusal(error: aiohttp.WSServerHandshakeError, doing: str) -> ApiError | UnavailableError:
+    said = {
+        400: "the container is not running, or there is no container of that name",
+        403: "not allowed to exec into pods",
+        404: "there is no such pod",
+    }
+    return error_of(error.status, said.get(error.status, error.message), doing)

@@ -1,0 +1,194 @@
+"""``Target``: one live deployment, ready to be looked at and broken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from drillbook.errors import PreflightError, UnsupportedError
+from drillbook.model.experiment import TargetSpec
+from drillbook.targets import accelerators, endpoint, labels, paths
+from drillbook.targets import stack as stacks
+from drillbook.targets.endpoint import Endpoint
+from drillbook.targets.kube import Kube, Objects
+from drillbook.targets.stack import Stack
+
+if TYPE_CHECKING:
+    from drillbook.sandbox.lifecycle import Sandbox
+
+
+class Target:
+    """Where the pods are, which stack they make up, and where it answers. Use ``open_target``; ``close`` when done."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        spec: TargetSpec,
+        namespace: str,
+        stack: Stack,
+        *,
+        sandbox: Sandbox | None = None,
+        kubeconfig: Path | None = None,
+    ) -> None:
+        self.kube, self.spec, self.namespace, self.stack = kube, spec, namespace, stack
+        self.context = kube.context
+        self.kubeconfig = kubeconfig
+        """What the watchdog connects with; None where the usual places serve."""
+        self.simulated = sandbox is not None
+        """True in the sandbox; every report says so."""
+        where = f"sandbox {sandbox.name} ({sandbox.engine})" if sandbox else kube.context
+        self.label = f"{where}/{namespace}"
+        self._endpoint: Endpoint | None = None
+
+    async def close(self) -> None:
+        await self.kube.close()
+
+    async def __aenter__(self) -> Target:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def pods(self, role: str = "engine") -> Objects:
+        """All pods of a role, by name, whatever state they are in.
+
+        :raises PreflightError: the stack has no such role, and the experiment gives no selector for it.
+        """
+        selectors = self._selectors(role)
+        if not selectors:
+            everything = await self.kube.list(paths.pods(self.namespace))
+            return sorted((pod for pod in everything if self.role_of(pod) == role), key=_name)
+        found = {}
+        for selector in selectors:
+            for pod in await self.kube.list(paths.pods(self.namespace), labels=selector):
+                found[pod["metadata"]["uid"]] = pod
+        return sorted(found.values(), key=_name)
+
+    def role_of(self, pod: dict[str, Any]) -> str:
+        """The first role whose labels the pod has, the experiment's own selectors first; else empty."""
+        marks = pod["metadata"].get("labels") or {}
+        own = self.spec.selectors
+        for role in [*own, *(name for name in self.stack.roles if name not in own)]:
+            if any(labels.matches(selector, marks) for selector in self._selectors(role)):
+                return role
+        guessed = self.stack.name == stacks.ANY and "engine" not in own
+        return "engine" if guessed and (accelerators.count(pod) or stacks.serves(pod)) else ""
+
+    def container(self, pod: dict[str, Any], role: str) -> str:
+        """The container in which the role's own program runs: by the stack's names, by its GPUs, or the only one.
+
+        :raises UnsupportedError: it cannot be told.
+        """
+        names = [container["name"] for container in pod["spec"]["containers"]]
+        usual = self.stack.roles[role].containers if role in self.stack.roles else ()
+        for name in (*usual, accelerators.holder(pod)):
+            if name in names:
+                return str(name)
+        if len(names) == 1:
+            return str(names[0])
+        raise UnsupportedError(
+            f"pod {pod['metadata']['name']} has several containers and none is known to be the {role}'s",
+            hint=f"say which: container: {' | '.join(names)}",
+        )
+
+    async def endpoint(self) -> str:
+        """Base URL of the OpenAI-compatible API, without ``/v1``; found once.
+
+        :raises UnreachableError: it does not answer from here.
+        """
+        return (await self._answering()).url
+
+    async def model(self) -> str:
+        """The served model's name.
+
+        :raises PreflightError: the endpoint does not tell.
+        """
+        name = self.spec.model or (await self._answering()).model
+        if not name:
+            raise PreflightError(f"{await self.endpoint()}/v1/models names no model", hint="give target.model")
+        return name
+
+    async def facts(self) -> dict[str, str]:
+        """Versions and sizes, for the report: Kubernetes, the stack, images, pods and GPUs by role."""
+        found = {"kubernetes": await self.kube.version(), "stack": self.stack.name}
+        for role in dict.fromkeys(["engine", *self.stack.roles, *self.spec.selectors]):
+            pods = await self.pods(role)
+            if not pods:
+                continue
+            found[f"{role} pods"] = str(len(pods))
+            if gpus := sum(map(accelerators.count, pods)):
+                found[f"{role} GPUs"] = str(gpus)
+            images = {
+                c["image"] for pod in pods for c in pod["spec"]["containers"] if c["name"] == self._main(pod, role)
+            }
+            found[f"{role} image"] = ", ".join(sorted(images))
+        return found
+
+    def _main(self, pod: dict[str, Any], role: str) -> str:
+        try:
+            return self.container(pod, role)
+        except UnsupportedError:
+            return ""
+
+    def _selectors(self, role: str) -> tuple[str, ...]:
+        if role in self.spec.selectors:
+            return (self.spec.selectors[role],)
+        if self.stack.name == stacks.ANY and role == "engine":
+            return ()
+        return self.stack.role(role).selectors
+
+    async def _answering(self) -> Endpoint:
+        if self._endpoint is None:
+            if self.spec.endpoint:
+                self._endpoint = await endpoint.ask(self.spec.endpoint)
+            else:
+                known = {**dict.fromkeys(self.spec.selectors), **dict.fromkeys(self.stack.roles), "engine": None}
+                order = [role for role in ("router", "leader", "engine") if role in known]
+                fronts = [(await self.pods(role), self._port(role)) for role in order]
+                self._endpoint = await endpoint.find(self.kube, self.namespace, fronts)
+        return self._endpoint
+
+    def _port(self, role: str) -> int:
+        return self.stack.roles[role].port if role in self.stack.roles else 8000
+
+
+async def open_target(
+    spec: TargetSpec, *, sandbox: Sandbox | None = None, kubeconfig: Path | None = None, context: str | None = None
+) -> Target:
+    """Connect, and find out which stack is there. ``sandbox`` and ``context`` win over what the experiment says.
+
+    :raises UnreachableError: the API server does not answer, or there are no credentials.
+    :raises PreflightError: nothing that serves vLLM is in the namespace.
+    """
+    if sandbox is not None:
+        kubeconfig = sandbox.kubeconfig
+        kube = await Kube.from_kubeconfig(sandbox.kubeconfig, sandbox.context)
+    elif (context or spec.context) == "sandbox":
+        raise PreflightError("the sandbox is not running", hint="start it: drillbook sandbox up")
+    else:
+        kube = await Kube.from_kubeconfig(kubeconfig, context or spec.context)
+    try:
+        namespace = spec.namespace or (sandbox.namespace if sandbox else kube.namespace)
+        stack = stacks.stack_named(spec.stack) if spec.stack != "auto" else await _detect(kube, namespace)
+        await kube.version()
+    except BaseException:
+        await kube.close()
+        raise
+    return Target(kube, spec, namespace, stack, sandbox=sandbox, kubeconfig=kubeconfig)
+
+
+async def _detect(kube: Kube, namespace: str) -> Stack:
+    pods = await kube.list(paths.pods(namespace))
+    for stack in stacks.stacks().values():
+        if any(labels.matches(stack.detect, pod["metadata"].get("labels") or {}) for pod in pods):
+            return stack
+    if any(accelerators.count(pod) or stacks.serves(pod) for pod in pods):
+        return stacks.stack_named(stacks.ANY)
+    raise PreflightError(
+        f"none of the {len(pods)} pods in namespace {namespace} of {kube.context} serves vLLM",
+        hint="give target.namespace, or target.selectors: {engine: 'app=…'} with stack: other",
+    )
+
+
+def _name(pod: dict[str, Any]) -> str:
+    return str(pod["metadata"]["name"])

@@ -1,0 +1,152 @@
+"""The watchdog: a process of its own that undoes what the runner no longer can.
+
+``python -m drillbook.undo.watchdog`` reads its orders as one line of JSON on stdin. It undoes as soon as that pipe ends
+(the runner died, however), or when the runner's Lease has not been renewed for the heartbeat's time on the watchdog's
+own clock (the runner hangs). It never stops trying, and it leaves when the record is clean and the runner is gone, or
+has said goodbye. A runner that wakes up late finds the record closed; should one of its requests land all the same, that
+is found and undone too, for everything is looked at again once the runner's last request must have ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from pathlib import Path
+
+import msgspec
+
+from drillbook import clock
+from drillbook.errors import DrillbookError
+from drillbook.model.undo import EntryState
+from drillbook.targets.answers import ApiError, UnavailableError
+from drillbook.targets.kube import REQUEST_SECONDS, Kube
+from drillbook.undo import lease
+from drillbook.undo.logbook import Logbook
+from drillbook.undo.record import UndoStore
+from drillbook.undo.undo import undo_all
+
+LOOK_SECONDS = 0.5
+"""Between two looks at the Lease."""
+ATTEMPT_SECONDS = 30.0
+"""How long one attempt at the whole undo lasts before it is written down as failed, and tried again."""
+GOODBYE = b"goodbye\n"
+
+
+class Orders(msgspec.Struct, frozen=True, kw_only=True):
+    """What a watchdog is told. ``runner`` is the pid of the process that it watches over."""
+
+    run_id: str
+    namespace: str
+    kubeconfig: str
+    context: str
+    folder: str
+    heartbeat: float
+    runner: int
+
+
+class Watchdog:
+    """Watches one run. ``watch`` returns when there is nothing left to watch over."""
+
+    def __init__(self, orders: Orders, kube: Kube) -> None:
+        self._orders, self._kube = orders, kube
+        folder = Path(orders.folder) if orders.folder else None
+        self._log = Logbook(folder)
+        self._folder = folder if folder and folder.is_dir() else None
+        self._runner_gone = asyncio.Event()
+        self._words = b""
+
+    async def watch(self, stdin: asyncio.StreamReader) -> None:
+        """Wait for the runner's end or silence, and then put everything back."""
+        listening = asyncio.create_task(self._listen(stdin), name="pipe")
+        parent = asyncio.create_task(self._await_parent(), name="parent")
+        silence = asyncio.create_task(self._await_silence(), name="heartbeat")
+        try:
+            gone = asyncio.create_task(self._runner_gone.wait(), name="gone")
+            await asyncio.wait([gone, silence], return_when=asyncio.FIRST_COMPLETED)
+            if not self._runner_gone.is_set():
+                self._log.note(f"the runner has not renewed its Lease for {self._orders.heartbeat:g} s: undoing")
+                await self._undo_until_clean()
+                await gone
+            if self._words == GOODBYE:
+                return
+            died = clock.monotonic()
+            self._log.note("the runner is gone: undoing")
+            await self._undo_until_clean()
+            await asyncio.sleep(max(0.0, died + REQUEST_SECONDS - clock.monotonic()))
+            await self._undo_until_clean()
+            await self._leave()
+        finally:
+            for task in (listening, parent, silence):
+                task.cancel()
+            await asyncio.gather(listening, parent, silence, return_exceptions=True)
+
+    async def _listen(self, stdin: asyncio.StreamReader) -> None:
+        self._words = await stdin.readline()
+        self._runner_gone.set()
+
+    async def _await_parent(self) -> None:
+        """The pipe stays open while any heir of the runner holds it; a runner that died is no longer our parent."""
+        while not self._runner_gone.is_set():
+            await asyncio.sleep(LOOK_SECONDS)
+            if os.getppid() != self._orders.runner:
+                self._runner_gone.set()
+
+    async def _await_silence(self) -> None:
+        """Return when the Lease was seen unchanged for so long. An API server that is away proves nothing."""
+        seen, since = "", clock.monotonic()
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                version = await lease.read_version(self._kube, self._orders.namespace, self._orders.run_id)
+            except (ApiError, UnavailableError):
+                since = clock.monotonic()
+                continue
+            if not version or version != seen:
+                seen, since = version, clock.monotonic()
+            elif clock.monotonic() - since > self._orders.heartbeat:
+                return
+
+    async def _undo_until_clean(self) -> None:
+        pause = 0.2
+        while True:
+            try:
+                orders = self._orders
+                store = await UndoStore.open(self._kube, orders.namespace, orders.run_id, self._folder)
+                with contextlib.suppress(ApiError, UnavailableError):
+                    await lease.take_from(self._kube, orders.namespace, orders.run_id)
+                entries = await undo_all(store, "watchdog", seconds=ATTEMPT_SECONDS, tell=self._log.tell)
+                if not any(entry.state is EntryState.FAILED for entry in entries):
+                    self._log.note(f"nothing of run {orders.run_id} is left: {len(entries)} fault(s) looked at")
+                    return
+            except DrillbookError as error:
+                self._log.note(f"cannot undo yet: {error}")
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 2.0)
+
+    async def _leave(self) -> None:
+        with contextlib.suppress(DrillbookError):
+            store = await UndoStore.open(self._kube, self._orders.namespace, self._orders.run_id, self._folder)
+            await store.remove()
+
+
+async def main() -> None:
+    """Read the orders, say ``ready``, watch."""
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(name, lambda: None)  # it ends by itself, when nothing is left to undo
+    stdin = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin)
+    orders = msgspec.json.decode(await stdin.readline(), type=Orders)
+    async with await Kube.from_kubeconfig(orders.kubeconfig or None, orders.context or None) as kube:
+        watchdog = Watchdog(orders, kube)
+        with contextlib.suppress(OSError):
+            sys.stdout.write("ready\n")
+            sys.stdout.flush()
+        await watchdog.watch(stdin)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
