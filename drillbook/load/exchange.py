@@ -141,7 +141,7 @@ class Exchange:
         self.heard.status = response.status
         self.headers = {name.lower(): value for name, value in response.headers.items()}
         if 300 <= response.status < 400:  # not followed: headers may carry secrets that are meant for this host only
-            self._trouble = f"HTTP {response.status}: redirected to {one_line(self.headers.get('location', '?'))}"
+            self.heard.error = f"HTTP {response.status}: redirected to {one_line(self.headers.get('location', '?'))}"
 
     async def _listen(self, response: aiohttp.ClientResponse, patience: asyncio.Timeout, started: float) -> None:
         loop = asyncio.get_running_loop()
@@ -156,7 +156,7 @@ class Exchange:
                 if self.events is not None:
                     self.events.append(event)
             if content:
-                self.tokens.extend([round((now - self.sent) * 1e6)] * content)
+                self.tokens.extend([int((now - self.sent) * 1e6)] * content)
                 self.last_progress = now
                 patience.reschedule(min(loop.time() + self.order.stall_timeout, started + self.order.timeout))
             if not chunk:
@@ -183,7 +183,7 @@ class Exchange:
                 raise ValueError(f"the answer is larger than {BODY_LIMIT:,} bytes")
         now = clock.monotonic()
         if self.heard.body(b"".join(pieces)):
-            self.tokens.append(round((now - self.sent) * 1e6))
+            self.tokens.append(int((now - self.sent) * 1e6))
             self.last_progress = now
         self._end = now
 

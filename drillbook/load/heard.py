@@ -92,7 +92,7 @@ class Heard:
         try:
             payload = _decode(body)
         except _UNREADABLE:
-            self._fail(body.decode("utf-8", "replace") or "the answer has no body", None)
+            self._fail(body.decode("utf-8", "replace") or f"HTTP {self.status} without a body", None)
             return False
         if payload.error is None and not payload.choices:
             told = payload.message or payload.detail

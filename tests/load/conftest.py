@@ -71,7 +71,7 @@ class ScriptedServer:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.seen.append(await request.json())
-        self.seen_headers.append(dict(request.headers))
+        self.seen_headers.append({name.lower(): value for name, value in request.headers.items()})
         self.connections.add(id(request.transport))
         reply = Reply(request, self.seen[-1], self)
         return await self.script(reply) or reply.response
