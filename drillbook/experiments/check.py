@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from drillbook.experiments import evaluate, validity
+from drillbook.experiments.live import baseline_problem, settled, tripped
 from drillbook.experiments.recall import recall
 from drillbook.model.events import AbortTripped, FaultChanged, FaultState, Phase, UndoRecorded
 from drillbook.model.expectation import Expectation
@@ -21,6 +22,8 @@ from drillbook.model.undo import EntryState
 from drillbook.model.verdict import Finding, RunStatus, UndoState, Verdict
 from drillbook.probes import clocks
 from drillbook.probes.index import Indexed
+
+__all__ = ["baseline_problem", "judge", "settled", "tripped"]
 
 
 def judge(history: History) -> Judgement:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from drillbook.experiments import evaluate
 from drillbook.experiments.recall import recall
-from drillbook.experiments.sentences import measured, wish
-from drillbook.experiments.windows import LENGTH, STEP, Answer, ask
+from drillbook.experiments.sentences import measured
+from drillbook.experiments.windows import LENGTH, STEP, Answer, ask, holds
 from drillbook.model.events import FaultChanged, FaultState, LoadTicked, Phase
 from drillbook.model.expectation import Anchor, Expectation, Quantifier
 from drillbook.model.history import History, Span
+from drillbook.model.verdict import Verdict
 from drillbook.probes import clocks, registry
 from drillbook.probes.index import Indexed
 from drillbook.probes.reading import Kind
 
 BLIND_SECONDS = 10.0
-"""An abort condition that could not be read for this long counts as met: who cannot see must not go on."""
+"""An abort condition that could not be read for this long counts as met: who cannot see must not go on. Users' own
+patience is added, since what they got is not known before they give up."""
 STALLED = 2.0
 """Seconds without progress from which a request in flight may yet turn out to be hung."""
 
@@ -27,52 +29,83 @@ class Live:
 
     met: bool | None
     detail: str
-    blind: bool = False
-    """It could not be read for so long that the run must not go on."""
+
+
+def baseline_problem(history: History, now: float) -> str:
+    """Why the steady state does not hold in the baseline, and nothing may be injected; empty where it does."""
+    index = Indexed.of(history)
+    experiment = recall(index)
+    if experiment is None or Phase.BASELINE not in index.spans:
+        return "the journal has no baseline"
+    ticks = [event for _, event in index.events(LoadTicked)]
+    if ticks and ticks[-1].oldest > max(STALLED, index.stall_timeout / 2):
+        return f"a request has shown no progress for {ticks[-1].oldest:.1f}s"
+    window = evaluate.Frame(Span(index.spans[Phase.BASELINE].start, now), None)
+    findings = [evaluate.finding(index, wanted, "steady-state", window) for wanted in experiment.steady_state]
+    return next((finding.reason for finding in findings if finding.verdict is not Verdict.HELD), "")
+
+
+def tripped(history: History, condition: Expectation, now: float) -> str:
+    """Why the run must end now, by one abort condition; empty while it may go on. Fails closed."""
+    found = live(history, condition, now)
+    return found.detail if found.met else _blind(history, condition, now) if found.met is None else ""
 
 
 def live(history: History, expectation: Expectation, now: float) -> Live:
     """Whether a condition holds right now: throughout its ``for``, or over the last five seconds.
 
-    Requests count when they end: what is still in flight is not known yet.
+    Requests count when they end: what is still in flight is not known yet. A few samples are enough here.
     """
     index = Indexed.of(history, live=True)
     probe = registry.lookup(expectation.probe, expectation.dimension)
-    begun = index.lines[0].mono if index.lines else now
-    hold = expectation.hold or (LENGTH if probe.kind is Kind.WINDOW else 0.0)
+    begun = _begun(index, now)
+    hold = expectation.hold or (LENGTH if probe.kind is Kind.WINDOW else STEP)
     if probe.kind is Kind.EVENT:
         happened = probe.read(index, Span(begun, now)).value is not None
         return Live(happened, f"{expectation.probe}: {'yes' if happened else 'not yet'}")
     if probe.kind is Kind.TOTAL:
-        start = index.injected if index.injected is not None else begun
-        return _said(index, expectation, [ask(index, probe, expectation, Span(start, now))])
-    loaded = index.spans[Phase.BASELINE].start if Phase.BASELINE in index.spans else begun
-    if now - hold < loaded:
-        return Live(None, f"{expectation.probe}: watched for only {max(0.0, now - loaded):.1f}s")
-    if probe.kind is Kind.LEVEL:
-        window = Span(now - hold, now) if hold else Span(now - STEP, now)
-        found = _said(index, expectation, [ask(index, probe, expectation, window)])
+        windows = [Span(index.injected if index.injected is not None else begun, now)]
+    elif now - hold < begun:
+        return Live(None, f"{expectation.probe}: watched for only {max(0.0, now - begun):.1f}s")
+    elif probe.kind is Kind.LEVEL:
+        windows = [Span(now - hold, now)]
     else:
-        count = max(0, int((hold - LENGTH) / STEP))
-        windows = [Span(now - LENGTH - place * STEP, now - place * STEP) for place in range(count + 1)]
-        found = _said(index, expectation, [ask(index, probe, expectation, window) for window in windows])
-    if found.met is None and now - BLIND_SECONDS >= loaded:
-        dark = ask(index, probe, expectation, Span(now - max(BLIND_SECONDS, hold), now)).reading
-        if dark.value is None:
-            return Live(
-                None, f"{expectation.probe} could not be read for {BLIND_SECONDS:.0f}s: {dark.reason}", blind=True
-            )
-    return found
-
-
-def _said(index: Indexed, wanted: Expectation, answers: list[Answer]) -> Live:
+        starts = range(max(0, int((hold - LENGTH) / STEP)) + 1)
+        windows = [Span(now - min(hold, LENGTH) - place * STEP, now - place * STEP) for place in starts]
+    answers = [_lenient(ask(index, probe, expectation, window), expectation) for window in windows]
     if any(answer.holds is False for answer in answers):
-        return Live(False, measured(index, wanted, answers[0], Quantifier.ONCE))
-    if any(answer.holds is None for answer in answers):
-        answer = next(answer for answer in answers if answer.holds is None)
-        return Live(None, f"{wanted.probe}: {answer.reading.reason or 'no value'}")
-    text = measured(index, wanted, answers[0], Quantifier.ONCE)
-    return Live(True, f"{text}; the run ends at {wish(wanted)}")
+        return Live(False, measured(index, expectation, answers[0], Quantifier.ONCE))
+    dark = next((answer for answer in answers if answer.holds is None), None)
+    if dark is not None:
+        return Live(None, f"{expectation.probe}: {dark.reading.reason or 'no value'}")
+    return Live(True, measured(index, expectation, answers[0], Quantifier.ONCE))
+
+
+def _lenient(answer: Answer, wanted: Expectation) -> Answer:
+    """An alarm does not wait for enough samples; a reading that failed is none."""
+    if answer.holds is not None or answer.reading.at_least or answer.reading.failed:
+        return answer
+    return replace(answer, holds=holds(replace(answer.reading, complete=True), wanted))
+
+
+def _begun(index: Indexed, now: float) -> float:
+    if Phase.BASELINE in index.spans:
+        return index.spans[Phase.BASELINE].start
+    return index.lines[0].mono if index.lines else now
+
+
+def _blind(history: History, condition: Expectation, now: float) -> str:
+    index = Indexed.of(history, live=True)
+    probe = registry.lookup(condition.probe, condition.dimension)
+    patience = max(BLIND_SECONDS, condition.hold or 0.0)
+    if probe.kind is not Kind.LEVEL:
+        patience += index.stall_timeout
+    since = now - patience
+    if probe.kind is Kind.EVENT or since < _begun(index, now):
+        return ""
+    reading = probe.read(index, Span(since, now))
+    readable = reading.value is not None and not reading.failed
+    return "" if readable else f"{condition.probe} could not be read for {patience:.0f}s: {reading.reason}"
 
 
 def settled(history: History, now: float) -> bool:
@@ -131,4 +164,4 @@ def _happened(index: Indexed, wanted: Expectation, now: float) -> bool:
     place = evaluate.frame(index, wanted, default=Span(start, now - STALLED))
     if isinstance(place, str) or place.span.length < (wanted.hold or LENGTH):
         return False
-    return evaluate.finding(index, wanted, "expect", place).verdict.value == "held"
+    return evaluate.finding(index, wanted, "expect", place).verdict is Verdict.HELD

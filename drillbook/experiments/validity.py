@@ -16,8 +16,8 @@ from drillbook.model.history import Span
 from drillbook.model.plan import PlannedFault
 from drillbook.model.request import Outcome
 from drillbook.model.verdict import Finding, Verdict
-from drillbook.probes.collectors.names import ITERATIONS
 from drillbook.probes.index import Indexed
+from drillbook.probes.names import ITERATIONS
 from drillbook.probes.signals import label
 
 CLOCK_STEP = 1.0

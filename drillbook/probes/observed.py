@@ -42,7 +42,7 @@ class LiveProbe:
         values = [event.value for _, event in found if event.value is not None]
         failed = [event for _, event in found if event.value is None]
         if not values:
-            return missing(failed[0].error or "it gave nothing" if failed else "it gave no reading then")
+            return missing(failed[-1].error or "it gave nothing" if failed else "it gave no reading then")
         reason = ""
         if failed:
             reason = f"{len(failed)} of {len(found)} readings failed: {failed[0].error or 'it gave nothing'}"
@@ -55,6 +55,7 @@ class LiveProbe:
             reason=reason,
             low=min(values),
             high=max(values),
+            failed=found[-1][1].value is None,
         )
 
 

@@ -38,6 +38,8 @@ class Reading:
     low: float | None = None
     """Lowest value within the window, of a level."""
     high: float | None = None
+    failed: bool = False
+    """The last attempt to read it gave nothing."""
     at_least: bool = False
     """The true value is ``value`` or more: users were still waiting, or it has not happened yet."""
 

@@ -1,0 +1,53 @@
+"""What looks on while a run is live, and writes events: the Kubernetes watch, the health poller, custom probes."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable
+
+from drillbook import catalog, site
+from drillbook.model.events import AnyEvent
+from drillbook.model.experiment import Experiment
+from drillbook.probes import registry
+from drillbook.probes.collectors.custom import Sampler
+from drillbook.probes.collectors.health import HealthPoller
+from drillbook.probes.collectors.kubernetes import KINDS, KubernetesWatcher
+from drillbook.probes.custom import CustomProbe, declared_in
+from drillbook.targets.target import Target
+
+Instrument = Callable[[], Awaitable[None]]
+"""Observes until it is cancelled."""
+
+
+async def instruments(experiment: Experiment, target: Target, emit: Callable[[AnyEvent], object]) -> list[Instrument]:
+    """Everything that observes this run: each fails alone.
+
+    Raises:
+        UsageError: a custom probe that the experiment asks for is not trusted, or fails when loaded.
+        UnreachableError: the endpoint does not answer.
+
+    """
+    samplers = [Sampler(probe, target, emit) for probe in custom_probes(experiment)]
+    watcher = KubernetesWatcher(target.kube, target, emit)
+    poller = HealthPoller(await target.endpoint(), watcher.engines, emit)
+    watches = [functools.partial(watcher.follow, kind) for kind in KINDS]
+    return [*watches, poller.run, *(sampler.run for sampler in samplers)]
+
+
+def custom_probes(experiment: Experiment) -> list[CustomProbe]:
+    """The custom probes that the experiment asks for; nobody else's Python is executed.
+
+    Raises:
+        UsageError: the file is not trusted, or fails when loaded.
+
+    """
+    asked = [*experiment.steady_state, *experiment.expect, *experiment.abort_when]
+    asked += [step.bites for step in experiment.method if step.bites is not None]
+    wanted = {each.probe for each in asked} - set(registry.PROBES)
+    found: dict[str, CustomProbe] = {}
+    for entry in catalog.entries("probes") if wanted else ():
+        if entry.path.suffix == ".py" and wanted & set(catalog.declarations(entry.path)):
+            for probe in declared_in(site.load(entry.path)):
+                if probe.name in wanted:
+                    found.setdefault(probe.name, probe)
+    return list(found.values())

@@ -1,0 +1,109 @@
+"""Watches pods, workloads, endpoints and events, and writes down each change that says something new."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from drillbook.model.events import AnyEvent, ObjectChanged
+from drillbook.probes.capacity import ENGINE_ROLES
+from drillbook.probes.collectors import engines
+from drillbook.probes.collectors.summaries import Json, summarise
+from drillbook.targets import paths
+from drillbook.targets.target import Target
+from drillbook.targets.watching import Change
+
+KINDS = {
+    "Pod": ("v1", "pods"),
+    "Deployment": ("apps/v1", "deployments"),
+    "StatefulSet": ("apps/v1", "statefulsets"),
+    "EndpointSlice": ("discovery.k8s.io/v1", "endpointslices"),
+    "Event": ("v1", "events"),
+}
+CHANGES = {"PRESENT": "present", "ADDED": "added", "MODIFIED": "modified", "DELETED": "deleted"}
+
+
+class Watcher(Protocol):
+    """The part of ``Kube`` that this needs."""
+
+    def watch(self, path: str) -> AsyncIterator[Change]: ...
+
+
+@dataclass
+class KubernetesWatcher:
+    """Follows the objects of one namespace until it is cancelled.
+
+    Only what belongs to the deployment is kept (pods of a role, workloads that make such pods), and a change that
+    leaves the summary as it was, such as a heartbeat, is not written down.
+    """
+
+    kube: Watcher
+    target: Target
+    emit: Callable[[AnyEvent], object]
+    _seen: dict[str, tuple[str, Json]] = field(default_factory=dict)
+    _urls: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    def engines(self) -> dict[str, str]:
+        """Base URL of each engine pod that runs now, by its name."""
+        return dict(self._urls.values())
+
+    async def follow(self, kind: str) -> None:
+        """Watch one kind. Raises what ``Kube.watch`` raises: refused, or never answered."""
+        version, plural = KINDS[kind]
+        async for change in self.kube.watch(paths.collection(version, plural, self.target.namespace)):
+            if change.type != "BOOKMARK":
+                self.take(kind, change)
+
+    def take(self, kind: str, change: Change) -> None:
+        """Write one change down, if it says something new."""
+        meta = change.object["metadata"]
+        uid = str(meta.get("uid", ""))
+        role, before = self._seen.get(uid, ("", {}))
+        role = self._role(kind, change.object) or role
+        gone = change.type == "DELETED"
+        summary = {**before, **_known(kind, change.object)} if gone else summarise(kind, change.object)
+        if kind == "Pod":
+            self._note_address(uid, role, change)
+        if (kind in ("Pod", "Deployment", "StatefulSet") and not role) or (
+            kind == "Event" and change.type == "PRESENT"
+        ):
+            return
+        if gone:
+            self._seen.pop(uid, None)
+        elif uid in self._seen and before == summary:
+            return
+        else:
+            self._seen[uid] = role, summary
+        self.emit(
+            ObjectChanged(
+                change=CHANGES[change.type],
+                kind=kind,
+                name=str(meta.get("name", "")),
+                uid=uid,
+                role=role,
+                resource_version=str(meta.get("resourceVersion", "")),
+                summary=summary,
+            )
+        )
+
+    def _role(self, kind: str, obj: Json) -> str:
+        """The role of a pod, or of the pods that a workload makes."""
+        if kind == "Pod":
+            return self.target.role_of(obj) if "spec" in obj else ""
+        template: dict[str, Any] = (obj.get("spec") or {}).get("template") or {}
+        if kind in ("Deployment", "StatefulSet") and template.get("spec"):
+            return self.target.role_of({"metadata": template.get("metadata") or {}, "spec": template["spec"]})
+        return ""
+
+    def _note_address(self, uid: str, role: str, change: Change) -> None:
+        url = engines.base_url(change.object, self.target, role) if role in ENGINE_ROLES else None
+        if url is None or change.type == "DELETED":
+            self._urls.pop(uid, None)
+        else:
+            self._urls[uid] = str(change.object["metadata"]["name"]), url
+
+
+def _known(kind: str, obj: Json) -> Json:
+    """Of an object that went, the last state; a list that missed its end knows only its metadata."""
+    return summarise(kind, obj) if "status" in obj or kind == "Event" else {}
