@@ -108,10 +108,12 @@ class Server:
         """The status of a GET on a fresh connection, or why there is none."""
         connector = aiohttp.TCPConnector(force_close=True)
         try:
-            async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(timeout)) as session:
-                async with session.get(self.url + path) as answer:
-                    await answer.read()
-                    return answer.status
+            async with (
+                aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(timeout)) as session,
+                session.get(self.url + path) as answer,
+            ):
+                await answer.read()
+                return answer.status
         except TimeoutError:
             return "timeout"
         except aiohttp.ClientConnectorError:
@@ -123,29 +125,40 @@ class Server:
         async with aiohttp.ClientSession() as session, session.get(self.url + path) as answer:
             return await answer.text()
 
-    async def post(
-        self, path: str, body: Any, timeout: float = 60.0, **headers: str
-    ) -> tuple[int, dict[str, str], str]:
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(timeout)) as session:
-            async with session.post(self.url + path, json=body, headers=headers) as answer:
-                return answer.status, dict(answer.headers), await answer.text()
+    async def ask(
+        self, path: str, body: Any = None, *, timeout: float = 60.0, method: str = "POST", **headers: str
+    ) -> tuple[int, Mapping[str, str], str]:
+        """One request; status, headers and body of its answer. ``body``: JSON, or bytes as they are."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"} | {
+            name.replace("_", "-"): value for name, value in headers.items()
+        }
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(timeout)) as session,
+            session.request(
+                method, self.url + path, data=data if method == "POST" else None, headers=headers
+            ) as answer,
+        ):
+            return answer.status, answer.headers, await answer.text()
 
     async def stream(self, into: Stream, tokens: int, timeout: float, path: str = "/v1/chat/completions") -> Stream:
         """Stream one answer into ``into`` until it ends, breaks, or ``timeout`` seconds are over."""
         body: dict[str, Any] = {"max_tokens": tokens, "stream": True, "ignore_eos": True}
         body |= {"prompt": "The sea"} if path == "/v1/completions" else {"messages": PROMPT}
         try:
-            async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(timeout)) as session:
-                async with session.post(self.url + path, json=body) as answer:
-                    into.status = answer.status
-                    pending = b""
-                    async for chunk in answer.content.iter_any():
-                        pending += chunk
-                        *lines, pending = pending.split(b"\n\n")
-                        for line in lines:
-                            into.events.append(line.decode())
-                            into.times.append(time.monotonic())
-                    into.ended = "end"
+            async with (
+                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(timeout)) as session,
+                session.post(self.url + path, json=body) as answer,
+            ):
+                into.status = answer.status
+                pending = b""
+                async for chunk in answer.content.iter_any():
+                    pending += chunk
+                    *lines, pending = pending.split(b"\n\n")
+                    for line in lines:
+                        into.events.append(line.decode())
+                        into.times.append(time.monotonic())
+                into.ended = "end"
         except TimeoutError:
             into.ended = "hung"
         except aiohttp.ClientError as error:
@@ -156,8 +169,8 @@ class Server:
     async def whole(self, tokens: int, timeout: float) -> dict[str, Any]:
         """One answer that is not streamed: its status and body, or why there is none."""
         try:
-            status, _, text = await self.post(
-                "/v1/chat/completions", {"messages": PROMPT, "max_tokens": tokens, "ignore_eos": True}, timeout
+            status, _, text = await self.ask(
+                "/v1/chat/completions", {"messages": PROMPT, "max_tokens": tokens, "ignore_eos": True}, timeout=timeout
             )
             return {"status": status, "body": text, "at": time.monotonic()}
         except TimeoutError:

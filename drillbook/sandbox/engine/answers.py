@@ -41,6 +41,10 @@ class Head:
     model: str
     created: int = field(default_factory=lambda: int(clock.wall()))
 
+    def last(self, generation: Generation, *, usage_follows: bool) -> str:
+        """What a stream's last event has besides: the fingerprint, which the usage has where it follows."""
+        return f',"system_fingerprint":"{FINGERPRINT}"' if generation.finish and not usage_follows else ""
+
     def event(self, rest: str) -> bytes:
         """One event: the common fields, then ``rest`` (JSON without braces)."""
         start = f'"id":{dump(self.id)},"object":"{self.object}","created":{self.created},"model":{dump(self.model)}'
@@ -70,14 +74,15 @@ class ChatForm(Head):
         delta = '{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}'
         return [self.event(f'"choices":[{delta}],"prompt_token_ids":null,"prompt_text":null')]
 
-    def token(self, text: str, generation: Generation) -> bytes:
+    def token(self, text: str, generation: Generation, *, usage_follows: bool) -> bytes:
         reason = '"stop_reason":' + dump(generation.stop_reason) + "," if generation.finish else ""
         choice = f'"index":0,"delta":{{"content":{dump(text)}}},"logprobs":null,"finish_reason":{ending(generation)}'
-        return self.event(f'"choices":[{{{choice},{reason}"token_ids":null}}]')
+        last = self.last(generation, usage_follows=usage_follows)
+        return self.event(f'"choices":[{{{choice},{reason}"token_ids":null}}]{last}')
 
     def whole(self, generation: Generation) -> dict[str, Any]:
         message: dict[str, Any] = {"role": "assistant", "content": generation.text}
-        message |= dict.fromkeys(("error", "annotations", "audio", "function_call", "reasoning"))
+        message |= dict.fromkeys(("refusal", "annotations", "audio", "function_call", "reasoning"))
         choice = {
             "index": 0,
             "message": message,
@@ -102,10 +107,11 @@ class CompletionForm(Head):
     def opening(self) -> Sequence[bytes]:
         return []
 
-    def token(self, text: str, generation: Generation) -> bytes:
+    def token(self, text: str, generation: Generation, *, usage_follows: bool) -> bytes:
         ended = f'"finish_reason":{ending(generation)},"stop_reason":{dump(generation.stop_reason)}'
         choice = f'"index":0,"text":{dump(text)},"logprobs":null,{ended},"prompt_token_ids":null,"token_ids":null'
-        return self.event(f'"choices":[{{{choice}}}]')
+        last = self.last(generation, usage_follows=usage_follows)
+        return self.event(f'"choices":[{{{choice}}}]{last}')
 
     def whole(self, generation: Generation) -> dict[str, Any]:
         choice = {

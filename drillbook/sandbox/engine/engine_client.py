@@ -106,7 +106,12 @@ class EngineClient(asyncio.Protocol):
             raise shutting_down()
 
     def submit(self, generation: Generation) -> None:
-        """Hand a request over; its tokens come to ``generation``."""
+        """Hand a request over; its tokens come to ``generation``.
+
+        :raises APIError: a queue limit was reached, or the engine died, since the first look.
+        """
+        self.check_alive()
+        self.check_admission()
         self._running[generation.id] = generation
         self._send(wire.Submit(generation.id, generation.prompt, generation.limit, generation.natural))
 

@@ -90,10 +90,11 @@ class EngineCore:
                 return False
             patience = 0.0 if self._scheduler.busy else None
             channels = [self._client, *self._executor.channels()]
-            ready = {number: None for number in select.select([self._woken, *channels], [], [], patience)[0]}
-            readable = [channel for channel in channels if channel in ready]
+            numbers = [self._woken.fileno(), *(channel.fileno() for channel in channels)]
+            ready, _, _ = select.select(numbers, [], [], patience)
+            readable = [channel for channel in channels if channel.fileno() in ready]
             self._executor.check(readable)
-            if self._woken in ready:
+            if self._woken.fileno() in ready:
                 self._woken.recv(64)
             if self._client in readable:
                 messages = self._client.receive()

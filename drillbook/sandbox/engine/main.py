@@ -122,7 +122,7 @@ async def serve(given: Namespace, settings: Settings, engine: lifecycle.Engine, 
         served=given.served,
         root=given.model,
         max_model_len=given.max_model_len,
-        seed=settings.seed,
+        settings=settings,
     )
     server = HTTPServer(
         routes.table(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 import zlib
 from typing import Any
@@ -16,6 +17,7 @@ from drillbook.sandbox.engine.generation import Generation
 from drillbook.sandbox.engine.http_series import ProcessSeries
 from drillbook.sandbox.engine.metrics import Registry
 from drillbook.sandbox.engine.replies import Reply, tokens
+from drillbook.sandbox.engine.settings import Settings
 
 VERSION = "0.32.0"
 SSE = {"Content-Type": "text/event-stream; charset=utf-8"}
@@ -33,7 +35,7 @@ class Routes:
         served: list[str],
         root: str,
         max_model_len: int,
-        seed: int,
+        settings: Settings,
     ) -> None:
         self._engine = engine
         self._registry = registry
@@ -41,7 +43,7 @@ class Routes:
         self._served = served
         self._root = root
         self._max_model_len = max_model_len
-        self._seed = seed
+        self._settings = settings
 
     def table(self) -> list[web.RouteDef]:
         """Every route, for aiohttp."""
@@ -113,15 +115,16 @@ class Routes:
         try:
             asked = self._read(await request.read(), request, chat=chat)
             self._engine.check_alive()
+            self._engine.check_admission()
         except APIError as error:
             return refused(error)
+        await asyncio.sleep(self._settings.render)
         identity = request.headers.get("X-Request-Id") or uuid.uuid4().hex[:16]
         form = answers.ChatForm(identity, asked.model) if chat else answers.CompletionForm(identity, asked.model)
         generation = self._start(asked)
         if asked.stream:
             return await self._stream(request, form, generation, include_usage=asked.include_usage)
         try:
-            self._engine.check_admission()
             self._engine.submit(generation)
             async for _ in generation.pieces():
                 pass
@@ -132,7 +135,7 @@ class Routes:
         return reply(form.whole(generation))
 
     def _start(self, asked: question.Question) -> Generation:
-        answer = Reply(asked.turns, self._seed)
+        answer = Reply(asked.turns, self._settings.seed)
         natural = asked.limit + 1 if asked.ignore_eos else max(answer.natural, asked.least)
         return Generation(uuid.uuid4().hex, asked.prompt, asked.limit, natural, answer, asked.stop)
 
@@ -143,11 +146,10 @@ class Routes:
         response = web.StreamResponse(headers=SSE)
         await response.prepare(request)
         try:
-            self._engine.check_admission()
             self._engine.submit(generation)
             opening = b"".join(form.opening())
             async for text in generation.pieces():
-                await response.write(opening + form.token(text, generation))
+                await response.write(opening + form.token(text, generation, usage_follows=include_usage))
                 opening = b""
             if include_usage:
                 await response.write(form.usage(generation))

@@ -27,6 +27,9 @@ class Settings:
     """Time that each running sequence adds to a step."""
     prefill: float = 0.00005
     """Time that each prompt token adds to its step."""
+    render: float = 0.005
+    """Time to make tokens of a prompt, in the API server. Requests of a burst that come within it all pass the first
+    look at the queue's limits; at the second look, those that stream have their 200 already."""
     hidden: int = 1024
     """Width of the model: what tensor parallel workers exchange grows with it."""
     layers: int = 2
