@@ -113,12 +113,12 @@ def singular(kind: str) -> str:
     return {"adversarial": "adversarial pack"}.get(kind, kind.removesuffix("s"))
 
 
-def declared_probes(start: Path | None = None) -> dict[str, Dimension | None]:
+def declared_probes(start: Path | None = None) -> dict[str, Dimension]:
     """The probes that Python files in the ``probes`` folders declare, read without executing them.
 
     A file that is no Python declares nothing here; ``drillbook validate`` tells what is wrong with it.
     """
-    found: dict[str, Dimension | None] = {}
+    found: dict[str, Dimension] = {}
     for entry in entries("probes", start):
         if entry.path.suffix == ".py":
             try:
@@ -128,31 +128,32 @@ def declared_probes(start: Path | None = None) -> dict[str, Dimension | None]:
     return found
 
 
-def declarations(path: Path) -> dict[str, Dimension | None]:
-    """The probes that one Python file declares as ``@probe("name", dimension="count")``; None for an event.
+def declarations(path: Path) -> dict[str, Dimension]:
+    """The probes that one Python file declares as ``@probe("name", dimension="count")``, with what they count.
 
     Raises:
-        InvalidFileError: it cannot be read, is no Python, or names a dimension that does not exist.
+        InvalidFileError: it cannot be read, is no Python, or declares a probe that cannot be read without executing it.
 
     """
-    found: dict[str, Dimension | None] = {}
+    found: dict[str, Dimension] = {}
     problems: list[Problem] = []
     for call in _probe_calls(path):
         words = {keyword.arg: keyword.value for keyword in call.keywords}
-        name, dimension = _text(call.args[0] if call.args else words.get("name")), words.get("dimension")
-        if name is None:
-            message = "a probe's name is a plain text here"
-            hint = 'for example: @probe("queue-depth", dimension="count")'
-            problems.append(Problem(str(path), call.lineno, call.col_offset + 1, message, hint))
-            continue
-        said = dimension.attr.lower() if isinstance(dimension, ast.Attribute) else _text(dimension)
-        if said is not None and said not in list(Dimension):
-            hint = suggest(said, {each.value: None for each in Dimension})
+        name = _text(call.args[0] if call.args else words.get("name"))
+        dimension = _text(words.get("dimension"))
+        place = (str(path), call.lineno, call.col_offset + 1)
+        if name is None or dimension is None:
+            missing = "name" if name is None else "dimension"
+            hint = 'for example: @probe("queue-length", dimension="count")'
+            problems.append(Problem(*place, f"the {missing} of a probe is written here as a plain text", hint))
+        elif dimension not in list(Dimension):
             problems.append(
-                Problem(str(path), call.lineno, call.col_offset + 1, f"no dimension is called {said!r}", hint)
+                Problem(*place, f"no dimension is called {dimension!r}", suggest(dimension, tuple(Dimension)))
             )
-            continue
-        found[name] = None if said is None else Dimension(said)
+        elif name in found:
+            problems.append(Problem(*place, f"the probe {name!r} is declared twice"))
+        else:
+            found[name] = Dimension(dimension)
     if problems:
         raise InvalidFileError.of(path, problems)
     return found

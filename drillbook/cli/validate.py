@@ -10,8 +10,9 @@ from typing import Any
 import click
 
 from drillbook import catalog
-from drillbook.errors import Exit, InvalidFileError, UsageError
+from drillbook.errors import Exit, InvalidFileError, Problem, UsageError
 from drillbook.experiments.load import Loaded, load
+from drillbook.probes.registry import PROBES
 
 
 @click.command()
@@ -75,6 +76,10 @@ def _below(folder: Path) -> list[Path]:
 def _check(path: Path) -> dict[str, Any]:
     if path.suffix == ".py":
         names = sorted(catalog.declarations(path))
+        if taken := [name for name in names if name in PROBES]:
+            hint = "give yours another name; `drillbook list probes` shows those that are taken"
+            message = f"drillbook has a probe of this name already: {', '.join(taken)}"
+            raise InvalidFileError.of(path, [Problem(str(path), 0, 0, message, hint)])
         return {"file": str(path), "probes": names, "summary": f"probes {', '.join(names)}" if names else "no probes"}
     return _described(load(path))
 

@@ -112,11 +112,11 @@ class Document:
     def _excerpt(self, line: int, column: int, width: int) -> str:
         begin = self._lines[line - 1]
         end = self._lines[line] - 1 if line < len(self._lines) else len(self.text)
-        row = "".join(char if char.isprintable() else " " for char in self.text[begin:end])
-        if not row.strip():
+        first = max(0, column - 1 - _WIDTH // 2) if end - begin > _WIDTH else 0
+        part = self.text[begin + first : min(end, begin + first + _WIDTH)]
+        shown = "".join(char if char.isprintable() else " " for char in part).rstrip()
+        if not shown.strip():
             return ""
-        first = max(0, column - 1 - _WIDTH // 2) if len(row) > _WIDTH else 0
-        shown = row[first : first + _WIDTH].rstrip()
         caret = column - 1 - first
         number, blank = str(line), " " * len(str(line))
         marks = "^" * max(1, min(width, len(shown) - caret))

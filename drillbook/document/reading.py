@@ -19,7 +19,9 @@ from drillbook.document.node import Document, List, Mapping, Node, Scalar
 from drillbook.errors import InvalidFileError, Problem
 
 MAX_BYTES = 256 * 1024
-MAX_VALUES = 10_000
+MAX_VALUES = 5_000
+MAX_ITEMS = 500
+"""Of one list or mapping."""
 MAX_DEPTH = 40
 MAX_TEXT = 10_000
 """Characters of one text."""
@@ -187,6 +189,8 @@ class _Builder:
         parent, _ = self.stack[-1]
         parent.size += node.size
         parent.depth = max(parent.depth, node.depth + 1)
+        if len(parent.items if isinstance(parent, List) else parent.entries) >= MAX_ITEMS:
+            self.stop(start, f"more than {MAX_ITEMS} items in one {'list' if isinstance(parent, List) else 'mapping'}")
         if max(self.values, parent.size) > MAX_VALUES:
             self.stop(start, f"the file holds more than {MAX_VALUES:,} values (aliases counted as what they stand for)")
         if len(self.stack) + node.depth > MAX_DEPTH + 1:

@@ -17,7 +17,7 @@ from drillbook.experiments.wrong import Wrong
 from drillbook.load import prompts
 from drillbook.model.expectation import Anchor, Expectation, Quantifier, suggest
 from drillbook.model.experiment import Experiment
-from drillbook.model.units import Dimension, show
+from drillbook.model.units import Dimension, exact, show
 from drillbook.targets.stack import ANY, stacks
 
 LONGEST = 24 * 3600.0
@@ -152,7 +152,7 @@ def _expectations(experiment: Experiment) -> Iterator[Wrong]:
 
 def _impossible(path: Sequence[str | int], wanted: Expectation) -> Iterator[Wrong]:
     if wanted.dimension is Dimension.SHARE and wanted.value is not None and wanted.value > 1:
-        message = f"{wanted.probe} is a share, and {show(wanted.value, Dimension.SHARE)} is more than all"
+        message = f"{wanted.probe} is a share, and {exact(wanted.value, Dimension.SHARE)} is more than all"
         yield Wrong(path, message, "a share lies between 0% and 100%")
 
 

@@ -42,14 +42,14 @@ def load(path: Path, *, extra_probes: Mapping[str, Dimension | None] | None = No
     document = reading.read(path)
     experiment = _validate(document, known_probes(path, extra_probes)) if document.root is not None else None
     if experiment is None or document.problems:
-        found = sorted(dict.fromkeys(document.problems), key=lambda problem: (problem.line, problem.column))
-        raise InvalidFileError.of(path, _at_most(found))
+        found = sorted(dict.fromkeys(document.problems), key=_place)
+        raise InvalidFileError.of(path, found)
     return Loaded(experiment, document.text, path, document.sha256)
 
 
 def known_probes(path: Path, extra: Mapping[str, Dimension | None] | None = None) -> dict[str, Dimension | None]:
     """Every probe that an experiment at ``path`` may name, with its dimension (None for an event)."""
-    return {**registry.dimensions(), **catalog.declared_probes(path), **(extra or {})}
+    return {**catalog.declared_probes(path.parent), **(extra or {}), **registry.dimensions()}
 
 
 def _validate(document: Document, probes: Mapping[str, Dimension | None]) -> Experiment | None:
@@ -67,9 +67,6 @@ def _validate(document: Document, probes: Mapping[str, Dimension | None]) -> Exp
     return experiment
 
 
-def _at_most(found: list[Problem]) -> list[Problem]:
-    rest = len(found) - reading.MAX_PROBLEMS
-    if rest <= 0:
-        return found
-    last = found[reading.MAX_PROBLEMS - 1]
-    return [*found[: reading.MAX_PROBLEMS], Problem(last.file, 0, 0, f"... and {rest} more problems")]
+def _place(problem: Problem) -> tuple[float, int]:
+    """The order in which problems are told; those without a place come last."""
+    return problem.line or float("inf"), problem.column

@@ -49,6 +49,9 @@ _EXAMPLES = {
     "expect": "for example: expect: [recovered within 90s of inject]",
 }
 
+MOST = 100
+"""Problems that are told of one file; nobody reads on."""
+
 Location = Sequence[str | int]
 
 
@@ -60,13 +63,16 @@ def problems(errors: Sequence[ErrorDetails], document: Document) -> list[Problem
         return (*document.find(error["loc"])[1], *own)
 
     told = [error for error in errors if not _is_echo(error, document)]
-    return [_problem(list(group), path, document) for path, group in itertools.groupby(told, key=place)]
+    groups = [(path, list(group)) for path, group in itertools.groupby(told, key=place)]
+    found = [_problem(group, path, document) for path, group in groups[:MOST]]
+    if len(groups) > MOST:
+        found.append(Problem(document.file, 0, 0, f"... and {len(groups) - MOST} more problems"))
+    return found
 
 
 def _is_echo(error: ErrorDetails, document: Document) -> bool:
     """A list whose items are wrong is also called too short by pydantic, which counts only the good ones."""
-    value = document.value_at(error["loc"])
-    return error["type"] == "too_short" and isinstance(value, list) and bool(value)
+    return error["type"] == "too_short" and bool(document.value_at(error["loc"]))
 
 
 def _problem(errors: list[ErrorDetails], path: Location, document: Document) -> Problem:

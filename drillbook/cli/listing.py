@@ -1,0 +1,92 @@
+"""What there is, as rows that a table and a script read alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from drillbook import catalog
+from drillbook.document import reading
+from drillbook.errors import InvalidFileError
+
+Row = dict[str, str]
+
+
+def experiments() -> list[Row]:
+    from drillbook.experiments.load import load
+
+    rows = []
+    for entry in catalog.entries("experiments"):
+        row = _file(entry)
+        try:
+            experiment = load(entry.path).experiment
+        except InvalidFileError as error:
+            row |= {
+                "title": f"invalid ({len(error.problems)} problems): drillbook validate {row['file']}",
+                "faults": "",
+            }
+        else:
+            faults = dict.fromkeys(step.fault for step in experiment.method)
+            row |= {"title": experiment.title, "faults": ", ".join(faults)}
+        rows.append(row)
+    return rows
+
+
+def faults() -> list[Row]:
+    from drillbook.faults.registry import FAULTS
+
+    return [
+        {"name": name, "undo": "held, then undone" if fault.step.held else "nothing to undo", "summary": fault.summary}
+        for name, fault in FAULTS.items()
+    ]
+
+
+def probes() -> list[Row]:
+    from drillbook.probes.registry import PROBES
+
+    rows = [
+        {"name": name, "counts": probe.dimension.value if probe.dimension else "event", "help": probe.help}
+        for name, probe in PROBES.items()
+    ]
+    declared = catalog.declared_probes()
+    mine = [{"name": name, "counts": dimension.value} for name, dimension in declared.items()]
+    return rows + [row | {"help": "declared in probes/"} for row in mine if row["name"] not in PROBES]
+
+
+def playbooks() -> list[Row]:
+    return [_file(entry) | {"title": _title(entry.path)} for entry in catalog.entries("playbooks")]
+
+
+def stacks() -> list[Row]:
+    from drillbook.targets.stack import stacks as known
+
+    return [
+        {"name": name, "title": stack.title, "namespace": stack.namespace, "roles": ", ".join(stack.roles)}
+        for name, stack in known().items()
+    ]
+
+
+def prompts() -> list[Row]:
+    from drillbook.load import prompts as sets
+
+    return [{"name": name, "prompts": str(len(sets.read(name)))} for name in sets.names()]
+
+
+KINDS: Mapping[str, Callable[[], list[Row]]] = {
+    "experiments": experiments,
+    "faults": faults,
+    "probes": probes,
+    "playbooks": playbooks,
+    "stacks": stacks,
+    "prompts": prompts,
+}
+
+
+def _file(entry: catalog.Entry) -> Row:
+    whose = "drillbook" if entry.own else "yours"
+    return {"group": entry.group, "name": entry.name, "from": whose, "file": str(catalog.near(entry.path))}
+
+
+def _title(path: Path) -> str:
+    value = reading.read(path).value.get("title", "")
+    return value if isinstance(value, str) else ""
