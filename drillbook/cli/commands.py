@@ -14,7 +14,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     },
     "Write": {
         "init": "Make a drillbook of your own: five folders and a first experiment.",
-        "validate": "Check experiment files and tell every problem with its place.",
+        "validate": "Check experiments, probes and playbooks, and tell every problem with its place.",
         "list": "Show which experiments, faults, probes, playbooks, stacks and prompts there are.",
         "show": "Print an experiment, and what it will do in plain words.",
         "schema": "Print the JSON Schema of experiment files, for editors.",

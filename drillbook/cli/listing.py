@@ -21,10 +21,8 @@ def experiments() -> list[Row]:
         try:
             experiment = load(entry.path).experiment
         except InvalidFileError as error:
-            row |= {
-                "title": f"invalid ({len(error.problems)} problems): drillbook validate {row['file']}",
-                "faults": "",
-            }
+            count = len(error.problems)
+            row |= {"title": f"invalid: {count} problem{'' if count == 1 else 's'} (drillbook validate)", "faults": ""}
         else:
             faults = dict.fromkeys(step.fault for step in experiment.method)
             row |= {"title": experiment.title, "faults": ", ".join(faults)}

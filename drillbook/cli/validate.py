@@ -12,6 +12,7 @@ import click
 from drillbook import catalog
 from drillbook.errors import Exit, InvalidFileError, Problem, UsageError
 from drillbook.experiments.load import Loaded, load
+from drillbook.playbooks import load as playbooks
 from drillbook.probes.registry import PROBES
 
 
@@ -20,7 +21,7 @@ from drillbook.probes.registry import PROBES
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: files that are ok, and problems.")
 @click.pass_context
 def command(ctx: click.Context, paths: tuple[str, ...], as_json: bool) -> None:
-    """Check experiment files and tell every problem with its place.
+    """Check experiments, probes and playbooks, and tell every problem with its place.
 
     PATHS are files, folders or names; without any, everything in this drillbook. Python in `probes` is read and never
     executed. Exits 2 if there is any problem.
@@ -54,34 +55,44 @@ def _files(paths: tuple[str, ...]) -> list[Path]:
         if path.is_dir():
             found += _below(path)
         else:
-            found.append(catalog.find("experiments", text) if path.suffix != ".py" else path)
+            found.append(path if path.is_file() else catalog.find("experiments", text))
     if not paths:
-        root = catalog.user_root() or catalog.own_root()
-        for kind in ("experiments", "probes"):
-            inside = [entry.path for entry in catalog.entries(kind) if entry.path.is_relative_to(root)]
-            found += [path for path in inside if kind == "experiments" or path.suffix == ".py"]
+        found = _below(catalog.user_root() or catalog.own_root())
     if not found:
-        raise UsageError(
-            f"no experiment files in {', '.join(paths) or 'this drillbook'}", "`drillbook init` writes one"
-        )
+        where = ", ".join(paths) or "this drillbook"
+        raise UsageError(f"there is nothing to check in {where}", "`drillbook init` writes a first experiment")
     return [catalog.near(path) for path in dict.fromkeys(found)]
 
 
 def _below(folder: Path) -> list[Path]:
-    if any((folder / kind).is_dir() for kind in catalog.KINDS):
-        return [*sorted((folder / "experiments").rglob("*.y*ml")), *sorted((folder / "probes").rglob("*.py"))]
-    return sorted(path for path in folder.rglob("*") if path.suffix in catalog.KINDS["experiments"])
+    """All that can be checked in a drillbook, or all YAML files of any other folder."""
+    if not (folder / "experiments").is_dir():
+        return sorted(path for path in folder.rglob("*.y*ml") if path.suffix in catalog.KINDS["experiments"])
+    suffixes = {"experiments": (".yaml", ".yml"), "probes": (".py",), "playbooks": (".yaml", ".yml")}
+    return [
+        path
+        for kind, wanted in suffixes.items()
+        for path in sorted((folder / kind).rglob("*"))
+        if path.suffix in wanted
+    ]
 
 
 def _check(path: Path) -> dict[str, Any]:
     if path.suffix == ".py":
-        names = sorted(catalog.declarations(path))
-        if taken := [name for name in names if name in PROBES]:
-            hint = "give yours another name; `drillbook list probes` shows those that are taken"
-            message = f"drillbook has a probe of this name already: {', '.join(taken)}"
-            raise InvalidFileError.of(path, [Problem(str(path), 0, 0, message, hint)])
-        return {"file": str(path), "probes": names, "summary": f"probes {', '.join(names)}" if names else "no probes"}
+        return _probes(path)
+    if path.absolute().parent.name == "playbooks":
+        title = playbooks.load(path).title
+        return {"file": str(path), "title": title, "summary": f"{title} (playbook)"}
     return _described(load(path))
+
+
+def _probes(path: Path) -> dict[str, Any]:
+    names = sorted(catalog.declarations(path))
+    if taken := [name for name in names if name in PROBES]:
+        message = f"drillbook has a probe of this name already: {', '.join(taken)}"
+        hint = "give yours another name; `drillbook list probes` shows those that are taken"
+        raise InvalidFileError.of(path, [Problem(str(path), 0, 0, message, hint)])
+    return {"file": str(path), "probes": names, "summary": f"probes {', '.join(names)}" if names else "no probes"}
 
 
 def _described(loaded: Loaded) -> dict[str, Any]:
