@@ -172,7 +172,7 @@ async def main() -> None:
         print(f"\nHighest rate with a lag under {BOUND * 1e3:.0f} ms at p99: {good:.0f} requests/s of {TOKENS} tokens")
     finally:
         server.kill()
-        await server.wait()
+        await server.communicate()
 
 
 if __name__ == "__main__":

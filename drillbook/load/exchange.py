@@ -30,6 +30,8 @@ simulator sends the first, proxies the second; vLLM itself neither."""
 
 
 _OPEN_HEADERS = frozenset({"content-type", "accept", "accept-encoding", "x-request-id"})
+_SECRET = 8
+"""Characters from which a word of a secret header is hidden by itself too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,29 +74,33 @@ class Exchange:
         self.last_progress = order.scheduled
         self._first_byte: float | None = None
         self._end: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._ending = Ending.ABANDONED
         self._trouble = ""
 
     async def run(self, session: aiohttp.ClientSession) -> None:
         """Send and listen to the end. Never raises for what the server or the network does: that is the record."""
-        loop = asyncio.get_running_loop()
         wire = SimpleNamespace(reused=False)
         self.sent = self.last_progress = clock.monotonic()
         try:
-            async with asyncio.timeout(min(self.order.stall_timeout, self.order.timeout)) as patience:
-                started = loop.time()
-                async with session.post(
-                    self.order.url,
-                    data=self.order.body,
-                    headers=self.order.headers,
-                    allow_redirects=False,
-                    trace_request_ctx=wire,
-                ) as response:
-                    self._begin(response)
-                    if response.content_type == "text/event-stream":
-                        await self._listen(response, patience, started)
-                    else:
-                        await self._read(response)
+            async with asyncio.timeout(None) as patience:
+                self._watch(patience)
+                try:
+                    async with session.post(
+                        self.order.url,
+                        data=self.order.body,
+                        headers=self.order.headers,
+                        allow_redirects=False,
+                        trace_request_ctx=wire,
+                    ) as response:
+                        self._begin(response)
+                        if response.content_type == "text/event-stream":
+                            await self._listen(response)
+                        else:
+                            await self._read(response)
+                finally:
+                    if self._timer is not None:
+                        self._timer.cancel()
             self._ending = Ending.CLOSED
         except TimeoutError as error:
             if patience.expired():
@@ -143,8 +149,17 @@ class Exchange:
         if 300 <= response.status < 400:  # not followed: headers may carry secrets that are meant for this host only
             self.heard.error = f"HTTP {response.status}: redirected to {one_line(self.headers.get('location', '?'))}"
 
-    async def _listen(self, response: aiohttp.ClientResponse, patience: asyncio.Timeout, started: float) -> None:
+    def _watch(self, patience: asyncio.Timeout) -> None:
+        """End the exchange when patience is due, else look again then: cheaper than a new timer for every token."""
         loop = asyncio.get_running_loop()
+        due = min(self.last_progress + self.order.stall_timeout, self.sent + self.order.timeout)
+        left = due - clock.monotonic()
+        if left <= 0:
+            patience.reschedule(loop.time())
+        else:
+            self._timer = loop.call_later(left, self._watch, patience)
+
+    async def _listen(self, response: aiohttp.ClientResponse) -> None:
         parser = sse.Parser()
         while not self.heard.done:
             chunk = await response.content.readany()
@@ -158,7 +173,6 @@ class Exchange:
             if content:
                 self.tokens.extend([int((now - self.sent) * 1e6)] * content)
                 self.last_progress = now
-                patience.reschedule(min(loop.time() + self.order.stall_timeout, started + self.order.timeout))
             if not chunk:
                 return
         self._end = now
@@ -206,7 +220,9 @@ class Exchange:
         self._trouble = one_line(told) + (" (on a kept-alive connection)" if stale else "")
 
     def _redacted(self, text: str) -> str:
+        """A server may repeat what we sent, whole or without its ``Bearer``."""
         for name, value in self.order.headers.items():
             if name.lower() not in _OPEN_HEADERS:
-                text = text.replace(value, "***")
+                for secret in (value, *(word for word in value.split() if len(word) >= _SECRET)):
+                    text = text.replace(secret, "***")
         return text

@@ -72,7 +72,6 @@ class Outbox:
 
     def put(self, event: AnyEvent) -> None:
         """Write one event down."""
-        self._seq += 1
         line = Line(
             writer=self._writer,
             seq=self._seq,
@@ -81,6 +80,7 @@ class Outbox:
             wall=clock.wall(),
             event=event,
         )
+        self._seq += 1
         data = self._encode(line) + b"\n"
         self._for_pipe += data
         self._full = self._full or len(self._for_file) > KEPT
