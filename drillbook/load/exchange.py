@@ -118,6 +118,11 @@ class Exchange:
             self._end = clock.monotonic()
             self._trouble = why
 
+    def forgo(self, why: str, lag: float) -> None:
+        """It is never sent, through our own fault: told as ``lag`` seconds late, so that no reader of lags misses it."""
+        self.sent = self._end = self.order.scheduled + lag
+        self._trouble = why
+
     def record(self) -> RequestRecord:
         """What became of it."""
         got, why = outcome.judge(self.heard, self._ending, self._trouble)

@@ -88,7 +88,7 @@ class OpenLoop:
             output_tokens=self._config.output_tokens,
         )
         if len(self._in_flight) >= self._config.max_in_flight:
-            exchange.abandon(f"not sent: {len(self._in_flight)} requests were in flight already")
+            exchange.forgo(f"not sent: {len(self._in_flight)} requests were in flight already", self._config.timeout)
             self._lags.append(self._config.timeout)
             self._emit(exchange.record())
             return

@@ -115,6 +115,7 @@ async def test_arrivals_beyond_the_ceiling_are_recorded_as_not_sent(server):
     assert {(one.outcome, one.error) for one in unsent} == {
         (Outcome.UNKNOWN, "not sent: 3 requests were in flight already")
     }
+    assert [one.sent - one.scheduled for one in unsent] == pytest.approx([60.0] * 5)
     tick = of(LoadTicked, emitted)[0]
     assert (tick.sent, tick.in_flight, tick.lag_max) == (3, 3, 60.0)
     assert len(server.seen) == 3
