@@ -85,6 +85,7 @@ async def connect(kubeconfig: Path | None, context: str | None) -> Connection:
     from kubernetes.aio import client, config
     from kubernetes.aio.config.config_exception import ConfigException
     from kubernetes.aio.stream import WsApiClient
+    from yaml import YAMLError
 
     settings = client.Configuration()
     settings.client_side_validation = False
@@ -100,7 +101,7 @@ async def connect(kubeconfig: Path | None, context: str | None) -> Connection:
             contexts, active = config.list_kube_config_contexts(place)
             chosen = next((each for each in contexts if each["name"] == context), active)
             found, namespace = chosen["name"], chosen["context"].get("namespace", "default")
-    except (ConfigException, OSError, ValueError, KeyError, TypeError) as error:
+    except (ConfigException, YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         wanted = f" (context {context})" if context else ""
         raise UnreachableError(
             f"cannot use the kubeconfig {place}{wanted}: {error}",

@@ -38,6 +38,7 @@ class Target:
         """True in the sandbox; every report says so."""
         where = f"sandbox {sandbox.name} ({sandbox.engine})" if sandbox else kube.context
         self.label = f"{where}/{namespace}"
+        self._url = spec.endpoint or (sandbox.endpoint if sandbox else None)
         self._endpoint: Endpoint | None = None
 
     async def close(self) -> None:
@@ -139,8 +140,8 @@ class Target:
 
     async def _answering(self) -> Endpoint:
         if self._endpoint is None:
-            if self.spec.endpoint:
-                self._endpoint = await endpoint.ask(self.spec.endpoint)
+            if self._url:
+                self._endpoint = await endpoint.ask(self._url)
             else:
                 known = {**dict.fromkeys(self.spec.selectors), **dict.fromkeys(self.stack.roles), "engine": None}
                 order = [role for role in ("router", "leader", "engine") if role in known]

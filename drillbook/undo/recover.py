@@ -90,9 +90,7 @@ async def _recover(kube: Kube, left: Leftover, seconds: float, *, force: bool) -
     except (UndoError, UnavailableError) as error:
         return msgspec.structs.replace(left, summary=f"NOT UNDONE: {error}", remains=True)
     done = "; ".join(f"{entry.id} {entry.state.value}: {entry.detail}" for entry in entries)
-    return _leftover(
-        store.record, left.namespace, left.folder, done if before else f"clean; {done}" if done else "clean"
-    )
+    return _leftover(store.record, left.namespace, left.folder, done if before else "clean")
 
 
 async def _is_alive(kube: Kube, store: UndoStore) -> bool:

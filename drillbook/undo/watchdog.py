@@ -3,7 +3,7 @@
 ``python -m drillbook.undo.watchdog`` reads its orders as one line of JSON on stdin. It undoes as soon as that pipe ends
 (the runner died, however), or when the runner's Lease has not been renewed for the heartbeat's time on the watchdog's
 own clock (the runner hangs). It never stops trying, and it leaves when the record is clean and the runner is gone, or
-has said goodbye. A runner that wakes up late finds the record closed; should one of its requests land all the same, that
+has said goodbye. A runner that wakes up late finds the record closed; should one of its requests land all the same, it
 is found and undone too, for everything is looked at again once the runner's last request must have ended.
 """
 

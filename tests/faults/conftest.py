@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from control_plane import kube, main_loop, namespace, own_plane, shared_plane
+
+__all__ = ["kube", "main_loop", "namespace", "own_plane", "shared_plane"]
