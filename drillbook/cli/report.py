@@ -1,0 +1,26 @@
+"""``drillbook report``: render an old run's reports again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from drillbook.cli.output import show_paths
+
+
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="RUN")
+@click.option(
+    "--format",
+    "-f",
+    "formats",
+    multiple=True,
+    metavar="FORMAT",
+    help="html, markdown, json, junit or playbook; all by default.",
+)
+def command(folder: Path, formats: tuple[str, ...]) -> None:
+    """Render the reports of the run in folder RUN; its journal is all that is needed."""
+    from drillbook import reports
+
+    show_paths(list(reports.write(folder, formats=formats or None).values()))

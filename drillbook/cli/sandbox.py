@@ -1,0 +1,82 @@
+"""``drillbook sandbox up | down | status``: a small Kubernetes on this machine whose pods are real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import click
+
+from drillbook.cli.output import say
+
+
+@click.group()
+def command() -> None:
+    """A small Kubernetes on this machine whose pods are real processes."""
+
+
+_NAME = click.option(
+    "--name", default="default", show_default=True, metavar="NAME", help="Several sandboxes can be up at once."
+)
+
+
+@command.command()
+@_NAME
+@click.option(
+    "--engine",
+    type=click.Choice(["sim", "vllm"]),
+    default="sim",
+    show_default=True,
+    help="What serves in the engine pods.",
+)
+@click.option("--replicas", type=click.IntRange(1, 200), help="Engine pods (3 of sim, 2 of vllm).")
+@click.option(
+    "--vllm-python",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Python of an environment that has vLLM.",
+)
+def up(name: str, engine: str, replicas: int | None, vllm_python: Path | None) -> None:
+    """Start a sandbox, and wait until it answers with a token."""
+    from drillbook.sandbox import lifecycle
+
+    sandbox = asyncio.run(
+        lifecycle.up(
+            name,
+            engine=engine,
+            replicas=replicas,
+            vllm_python=str(vllm_python) if vllm_python else None,
+            on_progress=say,
+        )
+    )
+    click.echo(f"sandbox {sandbox.name} is up ({sandbox.engine})")
+    click.echo(f"  export KUBECONFIG={sandbox.kubeconfig}")
+    click.echo(f"  kubectl -n {sandbox.namespace} get pods")
+    click.echo("  drillbook run pod-kill")
+
+
+@command.command()
+@_NAME
+@click.option("--all", "every", is_flag=True, help="Every sandbox of this user, also half-dead ones.")
+def down(name: str, every: bool) -> None:
+    """Take a sandbox down, and remove everything that it left on this machine."""
+    from drillbook.sandbox import lifecycle
+
+    for each in lifecycle.names() if every else [name]:
+        asyncio.run(lifecycle.down(each))
+        click.echo(f"sandbox {each} is down")
+
+
+@command.command()
+@_NAME
+@click.option("--json", "as_json", is_flag=True, help="For a script.")
+def status(name: str, as_json: bool) -> None:
+    """Say what is up."""
+    from drillbook.sandbox import lifecycle
+
+    state = asyncio.run(lifecycle.status(name))
+    if as_json:
+        click.echo(json.dumps(state, indent=2, default=str))
+        return
+    for key, value in state.items():
+        click.echo(f"{key:12} {value}")
