@@ -1,9 +1,9 @@
 """Who may do what: everything, but for what a test has taken away.
 
-The ConfigMap ``sandbox-permissions`` in ``kube-system`` holds a YAML list of rules under ``denied``. A rule
-says ``user`` (default ``*``), ``verbs``, ``groups``, ``resources`` (``pods``, ``pods/exec``) and ``namespaces``, each a list where
-``*`` and absence mean any. ``user: "*"`` spares names that begin with ``system:``, so that the node agent lives on and
-``--as=system:admin`` can give back what was taken.
+The ConfigMap ``sandbox-permissions`` in ``kube-system`` holds a YAML list of rules under ``denied``. A rule says
+``user`` (default ``*``), ``verbs``, ``groups``, ``resources`` (``pods``, ``pods/exec``) and ``namespaces``, each
+a list where ``*`` and absence mean any. ``user: "*"`` spares names that begin with ``system:``, so that the node agent
+lives on and ``--as=system:admin`` can give back what was taken.
 """
 
 from __future__ import annotations

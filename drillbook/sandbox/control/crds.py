@@ -20,31 +20,15 @@ class Definitions:
         registry.store.listen(RESOURCE, self._on_change)
 
     def _on_change(self, change: Change) -> None:
-        spec = change.obj["spec"]
-        group, plural = spec["group"], spec["names"]["plural"]
-        if change.type != "DELETED":
+        if change.type == "DELETED":
+            spec = change.obj["spec"]
+            self._registry.kinds.remove_resource(spec["group"], spec["names"]["plural"])
+        else:
             self._serve(change.obj)
-            return
-        for kind in [kind for kind in self._registry.kinds if (kind.group, kind.plural) == (group, plural)]:
-            for entry in self._registry.store.entries(kind.resource):
-                metadata = entry.obj["metadata"]
-                self._registry.delete(kind, metadata.get("namespace", ""), metadata["name"])
-        self._registry.kinds.remove_resource(group, plural)
 
     def _serve(self, definition: Json) -> None:
         for kind in kinds_of(definition):
             self._registry.kinds.add(kind)
-
-
-def established(definition: Json) -> Json:
-    """The status that says that the names are accepted and the resource is served."""
-    now = definition["metadata"]["creationTimestamp"]
-    rows = [("NamesAccepted", "NoConflicts", "no conflicts found"),
-            ("Established", "InitialNamesAccepted", "the initial names have been accepted")]
-    names = definition["spec"]["names"]
-    return {"acceptedNames": names, "storedVersions": [row["name"] for row in definition["spec"]["versions"]],
-            "conditions": [{"type": kind, "status": "True", "reason": reason, "message": message,
-                            "lastTransitionTime": now} for kind, reason, message in rows]}
 
 
 def kinds_of(definition: Json) -> list[Kind]:

@@ -11,6 +11,9 @@ from drillbook.sandbox.control.objects import Json, copy, dig, is_deleting, name
 
 FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
+INSTANCES = "customresourcecleanup.apiextensions.k8s.io"
+"""Holds a CustomResourceDefinition until its objects are gone."""
+_DEFINITIONS = "customresourcedefinitions.apiextensions.k8s.io"
 _FINALIZER = {"Foreground": FOREGROUND, "Orphan": ORPHAN}
 
 
@@ -74,6 +77,8 @@ def decide(kind: Kind, current: Json, options: DeleteOptions) -> Outcome:
     if kind.resource == "namespaces" and dig(obj, "spec", "finalizers"):
         obj["status"] = {**(obj.get("status") or {}), "phase": "Terminating"}
         return _begin(obj, current, 0)
+    if kind.resource == _DEFINITIONS and not is_deleting(current):
+        metadata["finalizers"] = sorted({*(metadata.get("finalizers") or []), INSTANCES})
     if metadata.get("finalizers"):
         return _begin(obj, current, 0)
     return Outcome(obj, remove=True, changed=True)

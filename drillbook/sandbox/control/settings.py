@@ -10,14 +10,10 @@ from dataclasses import dataclass, fields
 class Settings:
     """All durations in seconds; each is also a command-line flag (``--node-monitor-grace-period 8``)."""
 
-    node_monitor_period: float = 5.0
-    """How often leases are looked at (kube-controller-manager's default)."""
     node_monitor_grace_period: float = 50.0
     """Without a renewed lease for this long a node is NotReady (50 s since Kubernetes 1.32, 40 s before)."""
     default_toleration_seconds: int = 300
     """How long a pod tolerates a node that is not ready or not reachable (admission plugin's default)."""
-    pod_gc_period: float = 20.0
-    """How often pods of vanished nodes are collected."""
     pod_gc_quarantine: float = 40.0
     """How long a node must be gone before its pods are."""
     hpa_sync_period: float = 15.0

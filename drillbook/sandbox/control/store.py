@@ -83,6 +83,7 @@ class Store:
         self._listeners: dict[str, list[Listener]] = defaultdict(list)
         self.revision = max(1, database.last_revision())
         self._start = self.revision
+        self._announcing = False
         for resource, namespace, name, revision, body in database.rows():
             entry = Entry(msgspec.json.decode(body), revision, body)
             self._objects[resource][namespace][name] = entry
@@ -165,6 +166,14 @@ class Store:
         self._listeners[resource].remove(listener)
 
     def _announce(self, change: Change) -> None:
+        assert not self._announcing, "a listener may not write: others would hear of the changes in the wrong order"
+        self._announcing = True
+        try:
+            self._tell(change)
+        finally:
+            self._announcing = False
+
+    def _tell(self, change: Change) -> None:
         history = self._histories.get(change.resource)
         if history is None:
             history = self._histories[change.resource] = _History(self._start)

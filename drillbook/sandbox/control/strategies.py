@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from drillbook.sandbox.control import defaults, quantity
+from drillbook.sandbox.control import crdstatus, defaults, lwsgroups, quantity
 from drillbook.sandbox.control.kinds import Kind
 from drillbook.sandbox.control.objects import Json, dig
 from drillbook.sandbox.control.settings import Settings
@@ -35,14 +35,31 @@ def prepare_create(kind: Kind, obj: Json, settings: Settings) -> None:
         obj.setdefault("spec", {})
         obj.setdefault("status", {})
         obj["metadata"].setdefault("labels", {}).setdefault("kubernetes.io/hostname", obj["metadata"]["name"])
+    elif kind.resource == "jobs.batch":
+        _select_own_pods(obj)
+    elif kind.resource == "customresourcedefinitions.apiextensions.k8s.io":
+        obj["status"] = crdstatus.established(obj)
     elif kind.resource in ("services", "deployments.apps", "replicasets.apps"):
         obj["status"] = {"loadBalancer": {}} if kind.resource == "services" else {}
+
+
+def _select_own_pods(job: Json) -> None:
+    """A job finds its pods by its own uid."""
+    template = dig(job, "spec", "template")
+    if not isinstance(template, dict) or job["spec"].get("manualSelector"):
+        return
+    uid, name = job["metadata"]["uid"], job["metadata"]["name"]
+    labels = {"batch.kubernetes.io/controller-uid": uid, "batch.kubernetes.io/job-name": name, "controller-uid": uid,
+              "job-name": name}
+    template.setdefault("metadata", {}).setdefault("labels", {}).update(labels)
+    job["spec"]["selector"] = {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
 
 
 def _admit_pod(pod: Json, settings: Settings) -> None:
     spec = pod.get("spec")
     if not isinstance(spec, dict):
         return
+    lwsgroups.admit(pod)
     pod["status"] = {"phase": "Pending", "qosClass": qos_class(spec)}
     tolerations = spec.setdefault("tolerations", [])
     for taint in (_NOT_READY, _UNREACHABLE):
