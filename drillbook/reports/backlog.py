@@ -19,6 +19,9 @@ NOTICEABLE = 2.0
 """Seconds of harm below which a missing signal is not worth a task: usual polls are no finer."""
 
 
+HEARTBEAT = "Give the health signal a heartbeat that fails when no token moves"
+
+
 class Work(enum.StrEnum):
     """What a task improves."""
 
@@ -82,7 +85,7 @@ def _finding(finding: Finding) -> Iterator[_Bare]:
 
 def _refuted(text: str) -> tuple[Work, str]:
     if "green-while-broken" in text:
-        return Work.DETECT, "Give the health signal a heartbeat that fails when no token moves"
+        return Work.DETECT, HEARTBEAT
     if text.split()[0] in ("recovered", "mitigated"):
         return Work.MITIGATE, f"Shorten the recovery until “{text}” holds"
     if "guardrail" in text:
@@ -92,6 +95,11 @@ def _refuted(text: str) -> tuple[Work, str]:
 
 def _detection(clocks: Clocks, signals: tuple[Signal, ...], harm: Harm) -> Iterator[_Bare]:
     broken = total(clocks.broken)
+    beat = next((signal.turned for signal in signals if signal.kind == "heartbeat"), None)
+    if broken > NOTICEABLE and beat is not None and clocks.inject.at is not None:
+        after = show(beat - clocks.inject.at, Dimension.DURATION)
+        because = f"tokens stood still on a busy engine: an alert on that would have turned {after} after the injection"
+        yield clocks.detect.at is None, Work.DETECT, "Alert on a busy engine that makes no tokens", because, ""
     if broken > NOTICEABLE and clocks.detect.at is None:
         because = f"users were failing for {show(broken, Dimension.DURATION)} and nothing turned"
         yield (

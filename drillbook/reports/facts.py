@@ -19,6 +19,7 @@ from drillbook.reports.faults import FaultFacts, faults
 from drillbook.reports.harm import Harm, harm
 from drillbook.reports.header import Header, header
 from drillbook.reports.headline import Figure, headline
+from drillbook.reports.names import names
 from drillbook.reports.phases import PhaseBand, phase_bands
 from drillbook.reports.pods import PodFacts, pods
 from drillbook.reports.series import Series, series
@@ -46,6 +47,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     series: Series
     pods: PodFacts
     timeline: tuple[Row, ...]
+    names: dict[str, str]
+    """Real names of the target, by the placeholder of playbooks."""
     caveats: tuple[str, ...]
 
 
@@ -69,5 +72,6 @@ def facts(history: History, judgement: Judgement) -> Facts:
         series=series(index),
         pods=pods(history),
         timeline=timeline(history, clocks, seen),
+        names=names(history),
         caveats=caveats(history, clocks, judgement.status),
     )

@@ -15,8 +15,9 @@ import msgspec
 from drillbook.model.judgement import Clocks
 from drillbook.probes.capacity import short_of_capacity
 from drillbook.probes.index import Indexed
-from drillbook.probes.signals import label
+from drillbook.probes.signals import EXPIRY_SECONDS, label
 from drillbook.reports.clocks import overlap
+from drillbook.reports.heartbeat import heartbeat
 
 Spans = tuple[tuple[float, float], ...]
 
@@ -26,7 +27,7 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     kind: str
-    """``health``, ``readiness``, or ``alert`` (also custom probes)."""
+    """``health``, ``readiness``, ``alert`` (also custom probes), or ``heartbeat``, which no operator may be watching."""
     readings: int
     green: Spans
     red: Spans
@@ -41,7 +42,7 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def signals(index: Indexed, clocks: Clocks) -> tuple[Signal, ...]:
-    """All signals: first those that turned, in that order, then those that stayed green."""
+    """First those that turned, in that order, then those that stayed green; the heartbeat last."""
     readings: dict[tuple[str, str], list[tuple[float, bool | None]]] = {}
     for probe, series in index.observed.items():
         kind, rest = ("health", 1.0) if probe == "health" else ("alert", 0.0)
@@ -49,7 +50,8 @@ def signals(index: Indexed, clocks: Clocks) -> tuple[Signal, ...]:
             continue  # a metric kept as evidence: it has no good or bad
         for moment, event in series:
             of = "endpoint" if "endpoint" in event.labels else label(event)
-            name = f"{of} /health" if kind == "health" else f"{probe} {label(event)}".strip()
+            path = event.labels.get("path", "/health")
+            name = f"{of} {path}" if kind == "health" else f"{probe} {label(event)}".strip()
             readings.setdefault((kind, name), []).append(
                 (index.relative(moment), None if event.value is None else event.value == rest)
             )
@@ -57,13 +59,17 @@ def signals(index: Indexed, clocks: Clocks) -> tuple[Signal, ...]:
     if short.times:
         steps = zip(short.times, short.values, strict=True)
         readings["readiness", "all engine pods Ready"] = [(index.relative(at), not value) for at, value in steps]
+    if beats := heartbeat(index):
+        readings["heartbeat", "token heartbeat"] = list(beats)
     end = index.relative(index.end)
     found = [
         _signal(kind, name, seen, end, clocks)
         for (kind, name), seen in readings.items()
         if kind != "alert" or _rests(seen)
     ]
-    return tuple(sorted(found, key=lambda signal: (signal.stayed_green, signal.turned or 0.0)))
+    return tuple(
+        sorted(found, key=lambda signal: (signal.kind == "heartbeat", signal.stayed_green, signal.turned or 0.0))
+    )
 
 
 def _rests(seen: Sequence[tuple[float, bool | None]]) -> bool:
@@ -91,10 +97,10 @@ def _signal(kind: str, name: str, seen: Sequence[tuple[float, bool | None]], end
 def _spans(
     seen: Sequence[tuple[float, bool | None]], end: float, *, polled: bool
 ) -> Iterable[tuple[float, float, bool]]:
-    """Stretches of equal state. A polled reading counts until the next one, but at most three usual intervals."""
+    """Stretches of equal state. A polled reading counts until the next one, unless that is long in coming."""
     moments = [moment for moment, _ in seen]
     steps = [late - early for early, late in pairwise(moments)]
-    patience = 3 * statistics.median(steps) if polled and steps else float("inf")
+    patience = max(EXPIRY_SECONDS, 3 * statistics.median(steps or [0.0])) if polled else float("inf")
     current: tuple[float, float, bool] | None = None
     for (moment, well), following in zip(seen, [*moments[1:], end], strict=True):
         if well is None:

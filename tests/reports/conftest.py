@@ -21,6 +21,7 @@ from drillbook.model.request import Outcome, RequestRecord, Stream
 from drillbook.model.undo import EntryState, ObjectRef, ProcessRef, SignalProcess, UndoEntry
 from drillbook.model.verdict import Finding, RunStatus, UndoState, Verdict
 from drillbook.probes.clocks import read as read_clocks
+from drillbook.probes.names import ITERATIONS, RUNNING
 from drillbook.reports.clocks import total
 
 ZERO = 1015.0
@@ -224,6 +225,18 @@ def health(
             run.add(t, ev.Observed(probe="health", value=0.0 if bad else 1.0, labels=labels, took=0.004), "observer")
 
 
+def heartbeats(run: Run, until: float, hung: tuple[str, float, float]) -> None:
+    """Each engine's running requests and steps, once a second; the hung one's steps stand still."""
+    steps = dict.fromkeys(PODS, 100.0)
+    for second in range(-15, int(until)):
+        for name in PODS:
+            t = second + 0.45
+            if not (name == hung[0] and hung[1] <= t < hung[2]):
+                steps[name] += 50
+            for probe, value in ((RUNNING, 2.0), (ITERATIONS, steps[name])):
+                run.add(t, ev.Observed(probe=probe, value=value, labels={"replica": name}), "observer")
+
+
 def build_pod_kill() -> tuple[History, Judgement]:
     run = Run()
     victim, fresh = PODS[1], "vllm-7c9f6d-q2n8v"
@@ -388,6 +401,7 @@ def build_engine_hang() -> tuple[History, Judgement]:
     )
     run.add(9.0, ev.Noted(actor="on-call", text="users report that answers do not start"))
     health(run, 60.0, lambda name, t: False)
+    heartbeats(run, 60.0, (victim, 5.0, 25.0))
 
     def outcome(t: float, pod: str, rng: random.Random) -> tuple[Outcome, float]:
         if pod == victim and 3.8 < t < 5.0:

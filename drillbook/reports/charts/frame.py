@@ -57,7 +57,7 @@ def ago(seconds: float) -> str:
         return "0"
     sign, size = ("\u2212" if seconds < 0 else "+"), abs(seconds)
     if size < 100:
-        return f"{sign}{size:g} s" if size == round(size) else f"{sign}{size:.1f} s"
+        return f"{sign}{f'{size:.1f}'.removesuffix('.0')} s"
     minutes, rest = divmod(round(size), 60)
     return f"{sign}{minutes}:{rest:02}" if minutes < 60 else f"{sign}{minutes // 60}:{minutes % 60:02} h"
 

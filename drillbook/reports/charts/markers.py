@@ -47,34 +47,39 @@ def markers(facts: Facts) -> list[Marker]:
 def draw(found: list[Marker], frame: Frame, height: float) -> tuple[Markup, float]:
     """The labels above and the lines through the panels; also the height that the labels take."""
     free: list[list[tuple[float, float]]] = []
-    parts: list[tuple[Marker, float, int, bool]] = []
+    parts: list[tuple[Marker, int, float]] = []
     for marker in found:
-        x, width = frame.x(marker.at), svg.width_of(marker.words) + 16
-        leftward = x + width > frame.edge
-        span = (x - width, x + 4) if leftward else (x - 4, x + width)
+        left = _label(marker, frame)
+        span = (min(left, frame.x(marker.at)) - 8, max(left + svg.width_of(marker.words), frame.x(marker.at)) + 8)
         row = next((n for n, taken in enumerate(free) if all(span[1] < a or b < span[0] for a, b in taken)), len(free))
         if row == len(free):
             free.append([])
         free[row].append(span)
-        parts.append((marker, x, row, leftward))
+        parts.append((marker, row, left))
     top = len(free) * ROW
-    return svg.join(_marker(marker, x, row, leftward, top + height) for marker, x, row, leftward in parts), top
+    return svg.join(_marker(marker, frame, row, left, top + height) for marker, row, left in parts), top
 
 
-def _marker(marker: Marker, x: float, row: int, leftward: bool, bottom: float) -> Markup:
-    y = row * ROW + 6
+def _label(marker: Marker, frame: Frame) -> float:
+    """Where a label begins: right of its marker, else left of it, else wherever it fits on the drawing."""
+    x, width = frame.x(marker.at), svg.width_of(marker.words)
+    if x + 9 + width <= frame.width:
+        return x + 9
+    return x - 9 - width if x - 9 - width >= 0 else max(0.0, frame.width - width)
+
+
+def _marker(marker: Marker, frame: Frame, row: int, left: float, bottom: float) -> Markup:
+    x, y = frame.x(marker.at), row * ROW + 6
     shape = {
         "fault": f"M{x - 5:.1f} {y - 5:.1f}h10l-5 9z",
         "undo": f"M{x - 5:.1f} {y + 4:.1f}h10l-5 -9z",
         "clock": f"M{x:.1f} {y - 5:.1f}l4.5 4.5l-4.5 4.5l-4.5 -4.5z",
     }[marker.kind]
-    hint = svg.tag("title", f"{ago(marker.at)}: {marker.words}")
-    label = svg.text(
-        marker.words, x - 9 if leftward else x + 9, y + 4, f"mark-label {marker.kind}", "end" if leftward else None
-    )
+    ends = left < x and left + svg.width_of(marker.words) < x
+    label = svg.text(marker.words, x - 9 if ends else left, y + 4, f"mark-label {marker.kind}", "end" if ends else None)
     return svg.tag(
         "g",
-        hint,
+        svg.tag("title", f"{ago(marker.at)}: {marker.words}"),
         svg.line(x, y + 4, x, bottom, f"mark {marker.kind}"),
         svg.tag("path", d=shape, class_=f"glyph {marker.kind}"),
         label,

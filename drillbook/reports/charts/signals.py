@@ -18,7 +18,8 @@ MOST_LANES = 10
 def panel(facts: Facts, frame: Frame) -> Panel:
     row = LANE + (19 if frame.compact else 7)
     parts, y = [], 0.0
-    shown = facts.signals[:MOST_LANES]
+    watched = [signal for signal in facts.signals if signal.kind != "heartbeat"]
+    shown = [*watched[:MOST_LANES], *(signal for signal in facts.signals if signal.kind == "heartbeat")]
     lanes = (
         ("users", _users(facts, frame)),
         *((("every signal", _all(facts, frame)),) if facts.signals else ()),

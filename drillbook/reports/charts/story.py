@@ -68,7 +68,7 @@ def _panel(panel: Panel, frame: Frame, y: float, head: float) -> Markup:
     parts: list[Markup] = []
     if frame.compact:
         parts.append(svg.text(panel.title, 0, 13, "panel-title"))
-        parts.append(svg.text(panel.unit, svg.width_of(panel.title) + 22, 13, "panel-unit"))
+        parts.append(svg.text(panel.unit, svg.width_of(panel.title) * 1.4 + 12, 13, "panel-unit"))
         x, row = 0.0, 28.0
     else:
         parts.append(svg.text(panel.title, 0, head + 10, "panel-title"))
