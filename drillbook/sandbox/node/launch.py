@@ -49,7 +49,7 @@ def start_container(spec: ContainerSpec, network: int | None, stdio: Stdio, *, i
 
 
 def start_exec(entered: Mapping[int, int], argv: Sequence[str], env: Mapping[str, str], stdio: Stdio, *,
-               tty: bool) -> NoReturn:  # fmt: skip
+               cwd: str, tty: bool) -> NoReturn:  # fmt: skip
     """Become a process beside a container's main process. ``entered``: namespace kind → descriptor."""
 
     def prepare() -> None:
@@ -60,7 +60,7 @@ def start_exec(entered: Mapping[int, int], argv: Sequence[str], env: Mapping[str
     def program() -> NoReturn:
         if tty:
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-        _execute(argv, env, "/")
+        _execute(argv, env, cwd)
 
     _become(prepare, stdio, program)
 

@@ -46,7 +46,7 @@ class PodNetwork:
         self._thread.shutdown(wait=False)
 
     def keep(self, pod: str, address: str) -> None:
-        """This running pod has this address already."""
+        """A running pod has this address already."""
         self._taken[pod] = address
 
     def allocate(self, pod: str) -> str:

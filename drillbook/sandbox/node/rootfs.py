@@ -7,6 +7,7 @@ that does not exist on the machine is made on a tmpfs laid over its nearest exis
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -25,9 +26,14 @@ def build(scaffold: Path, mounts: Iterable[Mount]) -> None:
     ns.mount(None, "/", None, ns.MS_REC | ns.MS_PRIVATE)
     ns.mount("proc", "/proc", "proc", ns.MS_NOSUID | ns.MS_NODEV | ns.MS_NOEXEC)
     root = _Root(scaffold)
+    ordered = sorted(mounts, key=lambda one: one.target.count("/"))
+    if any(_nearest(Path(mount.target)) == Path("/") for mount in ordered):
+        root.replace()
+    # Opened now: the binds that follow may hide a source, and one opened on another root could not be bound any more.
+    sources = [os.open(mount.source, os.O_PATH | os.O_CLOEXEC) for mount in ordered]
     root.own_dev()
-    for mount in sorted(mounts, key=lambda one: one.target.count("/")):
-        root.bind(mount)
+    for mount, source in zip(ordered, sources, strict=True):
+        root.bind(mount, source)
 
 
 class _Root:
@@ -52,26 +58,35 @@ class _Root:
         _make(staging / "termination-log", is_folder=False)
         ns.mount(str(staging), "/dev", None, ns.MS_BIND | ns.MS_REC)
 
-    def bind(self, mount: Mount) -> None:
+    def bind(self, mount: Mount, source: int) -> None:
+        """``source`` is a descriptor of the mount's source."""
         target = Path(mount.target)
         if not target.exists():
-            self._make_mount_point(target, is_folder=Path(mount.source).is_dir())
-        ns.mount(mount.source, mount.target, None, ns.MS_BIND | ns.MS_REC)
+            self._make_mount_point(target, is_folder=stat.S_ISDIR(os.fstat(source).st_mode))
+        ns.mount(f"/proc/self/fd/{source}", mount.target, None, ns.MS_BIND | ns.MS_REC)
         if mount.read_only:
             kept = os.statvfs(target).f_flag & (ns.MS_NOSUID | ns.MS_NODEV | ns.MS_NOEXEC)
             ns.mount(None, mount.target, None, ns.MS_REMOUNT | ns.MS_BIND | ns.MS_RDONLY | kept)
         self._volumes.append(target)
 
     def _make_mount_point(self, target: Path, *, is_folder: bool) -> None:
-        ancestor = next(parent for parent in target.parents if parent.is_dir())
+        ancestor = _nearest(target.parent)
         in_volume = any(ancestor.is_relative_to(volume) for volume in self._volumes)
         if not in_volume and ancestor.stat().st_dev not in self._layers:
-            layer = self._layer(f"layer{len(self._layers)}", "mode=755,size=16m")
-            if ancestor == Path("/"):
-                _replace_root(layer)
-            else:
-                self._overlay(layer, ancestor)
+            self._overlay(ancestor)
         _make(target, is_folder=is_folder)
+
+    def replace(self) -> None:
+        """A root of symlinks and binds of the machine's own top level, in which further folders can be made."""
+        layer = self._layer("new", "mode=755,size=16m")
+        for entry in os.scandir("/"):
+            target = layer / entry.name
+            if entry.is_symlink():
+                target.symlink_to(Path(entry.path).readlink())
+            else:
+                _make(target, is_folder=entry.is_dir())
+                ns.mount(entry.path, str(target), None, ns.MS_BIND | ns.MS_REC)
+        ns.pivot_root(str(layer))
 
     def _layer(self, name: str, options: str) -> Path:
         layer = self._scaffold / name
@@ -80,7 +95,8 @@ class _Root:
         self._layers.add(layer.stat().st_dev)
         return layer
 
-    def _overlay(self, layer: Path, folder: Path) -> None:
+    def _overlay(self, folder: Path) -> None:
+        layer = self._layer(f"layer{len(self._layers)}", "mode=755,size=16m")
         upper, work = layer / "upper", layer / "work"
         upper.mkdir()
         work.mkdir()
@@ -96,13 +112,6 @@ def _make(target: Path, *, is_folder: bool) -> None:
         target.touch()
 
 
-def _replace_root(layer: Path) -> None:
-    """A root of symlinks and binds of the machine's own top level, in which further folders can be made."""
-    for entry in os.scandir("/"):
-        target = layer / entry.name
-        if entry.is_symlink():
-            target.symlink_to(Path(entry.path).readlink())
-        else:
-            _make(target, is_folder=entry.is_dir())
-            ns.mount(entry.path, str(target), None, ns.MS_BIND | ns.MS_REC)
-    ns.pivot_root(str(layer))
+def _nearest(target: Path) -> Path:
+    """The nearest folder above ``target`` that exists; ``target`` itself if it does."""
+    return next(folder for folder in (target, *target.parents) if folder.exists())

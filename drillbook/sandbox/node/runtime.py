@@ -176,8 +176,8 @@ class Runtime:
         entered = {kind: _open(f"/proc/{pid}/ns/{name}") for name, kind in _ENTERED.items()}
 
         def child(errors: int) -> None:
-            stdio = launch.Stdio(fds[0], fds[1], fds[2], errors)
-            launch.start_exec(entered, request["argv"], request["env"], stdio, tty=request["tty"])
+            stdio, cwd = launch.Stdio(fds[0], fds[1], fds[2], errors), container.spec.cwd
+            launch.start_exec(entered, request["argv"], request["env"], stdio, cwd=cwd, tty=request["tty"])
 
         try:
             started, error = self._fork(child, pid, None)
@@ -194,10 +194,9 @@ class Runtime:
             os.kill(pid, request["signal"])
 
     def _do_list(self, _client: socket.socket, _request: dict[str, Any], _fds: list[int]) -> dict[str, Any]:
-        here = os.getpid()
         return {
             "containers": [msgspec.to_builtins(one.record) for one in self._containers.values()],
-            "networks": {pod: f"/proc/{here}/fd/{fd}" for pod, fd in self._networks.items()},
+            "isolated": self._isolated,
         }
 
     # -- processes -----------------------------------------------------------------------------------------------------

@@ -28,6 +28,8 @@ class RuntimeClient:
         self._path = folder / SOCKET
         self._on_exit = on_exit
         self._on_lost = on_lost
+        self.isolated = False
+        """Whether containers have PID and mount namespaces; known after :meth:`containers`."""
         self._numbers = itertools.count()
         self._replies: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._execs: dict[str, asyncio.Future[int]] = {}
@@ -56,6 +58,7 @@ class RuntimeClient:
 
     async def containers(self) -> list[ContainerRecord]:
         reply = await self._call("list")
+        self.isolated = bool(reply["isolated"])
         return msgspec.convert(reply["containers"], list[ContainerRecord])
 
     async def network(self, pod: str) -> str:

@@ -1,0 +1,71 @@
+"""A sandbox's own processes: started apart from whoever starts them, and found again by their mark."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from drillbook import clock
+from drillbook.sandbox.config import MARK
+
+
+def start(state_dir: Path, module: str, arguments: Sequence[str], log: Path) -> int:
+    """Start ``python -m module`` in a session of its own, its output going to ``log``. Returns its pid."""
+    environment = {**os.environ, MARK: str(state_dir)}
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    argv = [sys.executable, "-m", module, *arguments]
+    return os.posix_spawn(sys.executable, argv, environment, file_actions=actions, setsid=True)
+
+
+def marked(state_dir: Path) -> list[int]:
+    """Every process that carries the sandbox's mark in its environment, this one excepted."""
+    wanted = f"{MARK}={state_dir}".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        with contextlib.suppress(OSError):  # gone, or another user's
+            if wanted in (entry / "environ").read_bytes().split(b"\0") and is_alive(int(entry.name)):
+                found.append(int(entry.name))
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process exists and is no zombie; a dead child of this process is reaped on the way."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in ("Z", "X")
+
+
+def runs_module(pid: int, module: str) -> bool:
+    """Whether the process was started as ``python -m module``."""
+    try:
+        return module.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+
+
+def kill(pids: Sequence[int], deadline: float = 5.0) -> list[int]:
+    """SIGKILL, and wait up to ``deadline`` seconds until they are gone. Returns those that are not."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    end = clock.monotonic() + deadline
+    left = [pid for pid in pids if is_alive(pid)]
+    while left and clock.monotonic() < end:
+        time.sleep(0.005)
+        left = [pid for pid in left if is_alive(pid)]
+    return left
