@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from drillbook import catalog
-from drillbook.document import reading
 from drillbook.errors import InvalidFileError
 
 Row = dict[str, str]
@@ -21,8 +19,7 @@ def experiments() -> list[Row]:
         try:
             experiment = load(entry.path).experiment
         except InvalidFileError as error:
-            count = len(error.problems)
-            row |= {"title": f"invalid: {count} problem{'' if count == 1 else 's'} (drillbook validate)", "faults": ""}
+            row |= {"title": _invalid(error), "faults": ""}
         else:
             faults = dict.fromkeys(step.fault for step in experiment.method)
             row |= {"title": experiment.title, "faults": ", ".join(faults)}
@@ -52,7 +49,17 @@ def probes() -> list[Row]:
 
 
 def playbooks() -> list[Row]:
-    return [_file(entry) | {"title": _title(entry.path)} for entry in catalog.entries("playbooks")]
+    from drillbook.playbooks import texts
+    from drillbook.playbooks.load import load
+
+    rows = []
+    for entry in catalog.entries("playbooks"):
+        try:
+            title = load(entry.path).title
+        except InvalidFileError as error:
+            title = _invalid(error)
+        rows.append(_file(entry) | {"title": texts.fill(title, {}, texts.Language.PROSE)})
+    return rows
 
 
 def stacks() -> list[Row]:
@@ -85,6 +92,6 @@ def _file(entry: catalog.Entry) -> Row:
     return {"group": entry.group, "name": entry.name, "from": whose, "file": str(catalog.near(entry.path))}
 
 
-def _title(path: Path) -> str:
-    value = reading.read(path).value.get("title", "")
-    return value if isinstance(value, str) else ""
+def _invalid(error: InvalidFileError) -> str:
+    count = len(error.problems)
+    return f"invalid: {count} problem{'' if count == 1 else 's'} (drillbook validate)"

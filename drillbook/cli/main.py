@@ -12,7 +12,9 @@ from drillbook.cli.lazy import LazyGroup
 _SETTINGS = {"auto_envvar_prefix": "DRILLBOOK", "help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 _EPILOG = """Exit codes: 0 held, 1 refuted, 2 usage or invalid file, 3 inconclusive, 4 target unreachable or preflight
-failed, 5 undo failed (the target may still be broken), 70 bug, 130 interrupted (after undo)."""
+failed, 5 undo failed (the target may still be broken), 70 bug, 130 interrupted (after undo).
+
+Completion: eval "$(_DRILLBOOK_COMPLETE=bash_source drillbook)" in bash; zsh_source, fish_source elsewhere."""
 
 
 @click.group(

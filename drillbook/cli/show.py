@@ -7,12 +7,12 @@ import json
 import click
 
 from drillbook import catalog
-from drillbook.cli import aloud
+from drillbook.cli import aloud, completion
 from drillbook.experiments.load import Loaded, load
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.experiments)
 @click.option("--json", "as_json", is_flag=True, help="Print the experiment as it is understood, as JSON.")
 def command(name: str, as_json: bool) -> None:
     """Print an experiment, and what it will do in plain words.

@@ -13,6 +13,7 @@ from drillbook import catalog
 from drillbook.errors import Exit, InvalidFileError, Problem, UsageError
 from drillbook.experiments.load import Loaded, load
 from drillbook.playbooks import load as playbooks
+from drillbook.playbooks import texts
 from drillbook.probes.registry import PROBES
 
 
@@ -81,7 +82,7 @@ def _check(path: Path) -> dict[str, Any]:
     if path.suffix == ".py":
         return _probes(path)
     if path.absolute().parent.name == "playbooks":
-        title = playbooks.load(path).title
+        title = texts.fill(playbooks.load(path).title, {}, texts.Language.PROSE)
         return {"file": str(path), "title": title, "summary": f"{title} (playbook)"}
     return _described(load(path))
 
