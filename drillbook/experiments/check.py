@@ -68,7 +68,7 @@ def undo_of(history: History) -> UndoState:
         for entry in entries.values()
         if entry.operations
         and entry.state in (EntryState.ARMED, EntryState.FAILED)
-        and states.get(entry.fault) not in closed
+        and states.get(entry.id) not in closed
     ]
     if remaining or FaultState.UNDO_FAILED in states.values():
         return UndoState.REMAINS
