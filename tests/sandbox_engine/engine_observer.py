@@ -22,6 +22,7 @@ from typing import Any
 
 import aiohttp
 
+SIM = (sys.executable, "-m", "drillbook.sandbox.engine", "--model", "tiny", "--max-model-len", "1024")
 PROMPT = [{"role": "user", "content": "Tell me about the sea, at length."}]
 
 
@@ -80,7 +81,8 @@ class Server:
         assert self.process is not None
         return self.process.pid
 
-    async def start(self, within: float = 120.0) -> None:
+    async def launch(self) -> None:
+        """Start the process, without waiting for it to be ready."""
         self.port = free_port()
         command = [*self.command, "--host", "127.0.0.1", "--port", str(self.port)]
         with self.log.open("wb") as log:
@@ -88,6 +90,10 @@ class Server:
                 *command, env={**os.environ, **self.env}, stdout=log, stderr=log, start_new_session=True
             )
         self._waiter = asyncio.create_task(self._wait())
+
+    async def start(self, within: float = 120.0) -> None:
+        """Start the process and wait until it is healthy."""
+        await self.launch()
         deadline = time.monotonic() + within
         while await self.probe("/health") != 200:
             if self.exit or time.monotonic() > deadline:
@@ -184,10 +190,11 @@ class Server:
         return self.exit[0] if self.exit else None
 
     async def stop(self) -> None:
-        for pid in [self.pid, *self.family, *children(self.pid)] if self.exit is None else [*self.family]:
+        """Kill what is left of the server."""
+        family = {self.pid: "", **children(self.pid)} if self.exit is None else {}
+        for pid in [*family, *(pid for pid in self.family if _is_engine(pid))]:
             with contextlib.suppress(ProcessLookupError):
-                if pid == self.pid or "VLLM" in children(os.getpid()).get(pid, "") or _is_engine(pid):
-                    os.kill(pid, signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
         await self._waiter
 
 
@@ -237,16 +244,17 @@ async def observe(
     whole: bool = True,
     tokens: int = 900,
     watch: float = 20.0,
+    patience: float = 5.0,
     late: bool = False,
 ) -> dict[str, Any]:
     """Run traffic, do ``harm``, watch for ``watch`` seconds. Times are seconds since the harm.
 
-    ``late``: also ask for a new answer half a second after the harm.
+    Clients wait ``patience`` seconds longer. ``late``: also ask for a new answer half a second after the harm.
     """
     strike = harm(server)
     running = [Stream() for _ in range(streams)]
-    tasks = [asyncio.create_task(server.stream(one, tokens, watch + 5)) for one in running]
-    answer = asyncio.create_task(server.whole(tokens, watch + 5)) if whole else None
+    tasks = [asyncio.create_task(server.stream(one, tokens, watch + patience)) for one in running]
+    answer = asyncio.create_task(server.whole(tokens, watch + patience)) if whole else None
     while any(len(one.events) < 5 for one in running):
         await asyncio.sleep(0.005)
     start = time.monotonic()
@@ -277,7 +285,7 @@ async def observe(
             seen["metrics"] = {
                 re.sub(r'model_name="[^"]*"', 'model_name="tiny"', name): [first[name], second[name]]
                 for name in second
-                if watched.match(name)
+                if watched.match(name) and "_created" not in name
             }
 
     async def ask_late() -> None:
@@ -289,8 +297,6 @@ async def observe(
         seen["late stream"] = {"status": one.status, "ended": one.ended, "events": one.events}
 
     await asyncio.gather(poll(), sample(), *([ask_late()] if late else []))
-    if server.exit is None:
-        await asyncio.wait(tasks, timeout=6)
     await asyncio.gather(*tasks)
     return {
         "titles": sorted({title.split(" ")[0] for title in server.family.values() if title.startswith("VLLM")}),
@@ -326,8 +332,8 @@ def send(number: int, title: str = "") -> Harm:
 
 
 async def main(output: str, scenario: str, command: Sequence[str]) -> None:
-    """Record one scenario: ``NAME:SIGNAL:TITLE:SECONDS[:late][:streams-only][:idle]``; environment through ``env``."""
-    _, number, title, seconds, *options = scenario.split("/")
+    """Record one scenario: ``SIGNAL/TITLE/SECONDS[/late][/streams-only][/idle]``, with the environment it runs in."""
+    number, title, seconds, *options = scenario.split("/")
     server = Server(command, log=Path(output).with_suffix(".log"))
     await server.start()
     try:

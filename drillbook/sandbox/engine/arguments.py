@@ -64,15 +64,13 @@ def length(text: str) -> int:
     return int(text)
 
 
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line. Adds ``ignored``: the real options that have no effect here.
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Read the command line, without the program's name. Adds ``ignored``: the real options that have no effect here.
 
     Underscores in option names count as dashes, as in vLLM. A made-up option exits with 2, as there.
     """
-    if argv is not None:
-        argv = [dashed(word) for word in argv]
     made = parser()
-    given = made.parse_args(argv)
+    given = made.parse_args([dashed(word) for word in argv])
     words = given.positional[1:] if given.positional[:1] == ["serve"] else given.positional
     if len(words) > 1:
         made.error(f"unrecognized arguments: {' '.join(words[1:])}")

@@ -6,7 +6,6 @@ One thread: while a worker does not answer, nothing else happens here either. Th
 from __future__ import annotations
 
 import contextlib
-import os
 import select
 import signal
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from drillbook import clock
 from drillbook.sandbox.engine import log, wire
 from drillbook.sandbox.engine.executor import Executor, ExecutorError, StepTimeoutError
+from drillbook.sandbox.engine.group import Group
 from drillbook.sandbox.engine.kv_cache import KVCache
 from drillbook.sandbox.engine.scheduler import Batch, Scheduler
 from drillbook.sandbox.engine.settings import Settings
@@ -28,21 +28,19 @@ class Capacity:
     block_size: int
     max_sequences: int
     max_batched_tokens: int
-    tensor_parallel: int
 
 
 class EngineCore:
     """The engine's process, from its fork to its end."""
 
-    def __init__(self, settings: Settings, capacity: Capacity, client: wire.Channel) -> None:
+    def __init__(self, settings: Settings, capacity: Capacity, group: Group, client: wire.Channel) -> None:
         self._settings = settings
         self._client = client
         cache = KVCache(capacity.blocks, capacity.block_size)
         self._scheduler = Scheduler(
             cache, max_sequences=capacity.max_sequences, max_batched_tokens=capacity.max_batched_tokens
         )
-        timeout = float(os.environ.get("VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS", "300"))
-        self._executor = Executor(settings, world=capacity.tensor_parallel, step_timeout=timeout)
+        self._executor = Executor(settings, group)
         self._draining = False
         self._terminated = False
         self._woken, self._waker = pair()

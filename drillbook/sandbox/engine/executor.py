@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from drillbook import clock
 from drillbook.sandbox.engine import log, process, wire
+from drillbook.sandbox.engine.group import Group
 from drillbook.sandbox.engine.settings import Settings
-from drillbook.sandbox.engine.worker import Worker, host_address, pair, title
+from drillbook.sandbox.engine.worker import Worker, pair, title
 
 
 class ExecutorError(Exception):
@@ -39,10 +40,9 @@ class Peer:
 class Executor:
     """The group of workers of one engine."""
 
-    def __init__(self, settings: Settings, *, world: int, step_timeout: float) -> None:
+    def __init__(self, settings: Settings, group: Group) -> None:
         self._settings = settings
-        self._world = world
-        self._step_timeout = step_timeout
+        self._group = group
         self._peers: list[Peer] = []
         self._number = 0
 
@@ -53,24 +53,36 @@ class Executor:
 
         :raises ExecutorError: a worker died while it was loading.
         """
-        for rank in range(self._world):
+        try:
+            entry = self._group.listen() if self._group.elsewhere else None
+        except OSError as error:
+            raise ExecutorError(f"{self._group.host}:{self._group.port}: {error.strerror}") from error
+        host = os.environ.get("VLLM_HOST_IP") or (self._group.host if entry else "127.0.0.1")
+        ours = [*inherited, *([entry] if entry else [])]
+        for rank in self._group.ranks:
             mine, theirs = pair()
-            worker = Worker(rank, host_address(os.environ), wire.Channel(theirs), self._settings)
-            others = [*inherited, mine, *(peer.channel.socket for peer in self._peers)]
-            pid = process.spawn(title(rank, self._world), worker.run, keep=theirs, close=others)
+            worker = Worker(rank, host, wire.Channel(theirs), self._settings)
+            ours.append(mine)
+            pid = process.spawn(title(rank, self._group.world), worker.run, keep=theirs, close=ours)
             self._peers.append(Peer(rank, pid, wire.Channel(mine)))
+        if entry is not None:
+            for _ in range(self._group.elsewhere):
+                self._peers.append(Peer(-1, 0, wire.Channel(entry.accept()[0])))
+            entry.close()
         self._join()
 
     def _join(self) -> None:
-        places = []
+        places: dict[int, wire.Hello] = {}
         for peer in self._peers:
             hello = peer.channel.one()
             if not isinstance(hello, wire.Hello):
                 raise ExecutorError(f"worker {peer.rank} died before it joined the group")
-            places.append(hello)
+            peer.rank = hello.rank
+            places[peer.rank] = hello
+        world = self._group.world
         for peer in self._peers:
-            following = places[(peer.rank + 1) % self._world]
-            peer.channel.send(wire.Join(following.host, following.port, self._world))
+            following = places[(peer.rank + 1) % world]
+            peer.channel.send(wire.Join(following.host, following.port, world))
         for peer in self._peers:
             if not isinstance(peer.channel.one(), wire.Loaded):
                 raise ExecutorError(f"worker {peer.rank} died while it loaded the model")
@@ -93,7 +105,7 @@ class Executor:
             except OSError:
                 raise self.died(peer) from None
         missing = {peer.channel.fileno(): peer for peer in self._peers}
-        deadline = clock.monotonic() + self._step_timeout
+        deadline = clock.monotonic() + self._settings.execute_timeout
         while missing:
             readable, _, _ = select.select(list(missing), [], [], max(0.0, deadline - clock.monotonic()))
             if not readable:
@@ -105,7 +117,7 @@ class Executor:
 
     def died(self, peer: Peer) -> WorkerDiedError:
         """What the executor's monitor says of a dead worker."""
-        name = title(peer.rank, self._world).replace("Worker", "VllmWorker")
+        name = title(peer.rank, self._group.world).replace("Worker", "VllmWorker")
         log.error("multiproc_executor.py", f"Worker proc {name} died unexpectedly, shutting down executor.")
         return WorkerDiedError("Executor failed.")
 

@@ -17,9 +17,10 @@ from collections.abc import Sequence
 from setproctitle import setproctitle
 
 from drillbook.errors import UsageError
-from drillbook.sandbox.engine import arguments, lifecycle, log, process, wire
+from drillbook.sandbox.engine import arguments, headless, lifecycle, log, process, wire
 from drillbook.sandbox.engine.engine_client import EngineClient
 from drillbook.sandbox.engine.engine_core import Capacity, EngineCore
+from drillbook.sandbox.engine.group import Group
 from drillbook.sandbox.engine.http_series import HTTPSeries, ProcessSeries
 from drillbook.sandbox.engine.http_server import HTTPServer
 from drillbook.sandbox.engine.metrics import Registry
@@ -31,7 +32,8 @@ from drillbook.sandbox.engine.worker import pair
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one server with vLLM's arguments (``sys.argv`` without its first word by default); returns the exit code."""
-    given = arguments.parse(argv)
+    words = sys.argv[1:] if argv is None else argv
+    given = arguments.parse(words)
     try:
         settings = Settings.of(os.environ)
     except UsageError as error:
@@ -40,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # The first process of a container ignores signals without a handler: until there is a server, SIGTERM just ends it.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, frame: os._exit(0))
-    setproctitle(" ".join(["vllm", "serve", *(sys.argv[1:] if argv is None else argv)]))
+    setproctitle(" ".join(["vllm", "serve", *words]))
     log.name_process("APIServer")
     log.info("api_utils.py", f"vLLM API server version {VERSION} (simulated by drillbook), model {given.model}")
     for name in given.ignored:
@@ -53,12 +55,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             "blocks or lower --max-model-len",
         )
         return failed()
+    group = Group(given.tensor_parallel_size, given.nnodes, given.node_rank, given.master_addr, given.master_port)
+    if given.headless:
+        return headless.run(group, settings)
     try:
         sock = lifecycle.bind(given.host, given.port)
     except OSError as error:
         log.error("launcher.py", f"{given.host or '*'}:{given.port}: {error.strerror}")
         return 1
-    engine = start_engine(given, settings, sock)
+    engine = start_engine(given, settings, group, sock)
     if not isinstance(wire.Channel(engine.socket).one(), wire.Ready):
         return failed()
     log.info("entry.py", f"Starting vLLM server on http://{given.host or '0.0.0.0'}:{given.port}")  # noqa: S104 -- shown
@@ -71,7 +76,7 @@ def failed() -> int:
     return 1
 
 
-def start_engine(given: Namespace, settings: Settings, listening: socket.socket) -> lifecycle.Engine:
+def start_engine(given: Namespace, settings: Settings, group: Group, listening: socket.socket) -> lifecycle.Engine:
     """Fork EngineCore, which forks its workers."""
     ours, theirs = pair()
     capacity = Capacity(
@@ -79,9 +84,8 @@ def start_engine(given: Namespace, settings: Settings, listening: socket.socket)
         block_size=given.block_size,
         max_sequences=given.max_num_seqs,
         max_batched_tokens=given.max_num_batched_tokens,
-        tensor_parallel=given.tensor_parallel_size,
     )
-    core = EngineCore(settings, capacity, wire.Channel(theirs))
+    core = EngineCore(settings, capacity, group, wire.Channel(theirs))
     pid = process.spawn("EngineCore", core.run, keep=theirs, close=[ours, listening])
     return lifecycle.Engine(pid, ours)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
+import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -13,7 +15,9 @@ from setproctitle import setproctitle
 from drillbook.sandbox.engine import log
 
 
-def spawn(title: str, run: Callable[[], int], *, keep: socket.socket, close: Iterable[socket.socket]) -> int:
+def spawn(
+    title: str, run: Callable[[], int], *, keep: socket.socket | None = None, close: Iterable[socket.socket] = ()
+) -> int:
     """Fork a child that runs ``run`` and exits with what it returns. Returns its process id.
 
     ``close`` are the sockets that the child must not hold: an end that two processes hold never reads as closed, so a
@@ -21,7 +25,8 @@ def spawn(title: str, run: Callable[[], int], *, keep: socket.socket, close: Ite
     """
     child = os.fork()
     if child:
-        keep.close()
+        if keep is not None:
+            keep.close()
         return child
     code = 1
     try:
@@ -33,6 +38,8 @@ def spawn(title: str, run: Callable[[], int], *, keep: socket.socket, close: Ite
         log.name_process(title)
         code = run()
     finally:
+        if sys.exc_info()[0] is not None:
+            log.write(traceback.format_exc())
         os._exit(code)  # never back into the parent's stack, whatever happened
 
 
@@ -57,10 +64,16 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def wait() -> dict[int, int]:
+    """Wait until a child ends; exit codes by process id, as ``reap`` gives them."""
+    os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+    return reap()
+
+
 def kill_tree(pid: int) -> None:
     """SIGKILL to a child and its children, stopped ones too."""
     try:
-        below = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()
+        below = Path(f"/proc/{pid}/task/{pid}/children").read_bytes().split()
     except OSError:
         below = []
     for one in (pid, *map(int, below)):

@@ -66,3 +66,9 @@ class Ring:
             except OSError:
                 return False
         return True
+
+    def close(self) -> None:
+        """Leave the group."""
+        for sock in (self._listener, self._next, self._previous):
+            if sock is not None:
+                sock.close()

@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 from drillbook.errors import UsageError
 
 VARIABLE = "SIM_ENGINE"
+TIMEOUT = "VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS"
 UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "": 1.0}
 
 
@@ -53,6 +54,9 @@ class Settings:
     worker_term: float = 4.0
     """How long they may take after SIGTERM before SIGKILL."""
 
+    execute_timeout: float = 300.0
+    """How long EngineCore waits for its workers. Not a key of ``SIM_ENGINE``: vLLM's own variable sets it."""
+
     @property
     def bytes_per_token(self) -> int:
         """What one token adds to a step's all-reduces: two a layer and the embedding's, 2 bytes an element."""
@@ -62,10 +66,15 @@ class Settings:
     def of(cls, environment: Mapping[str, str]) -> Settings:
         """Read ``SIM_ENGINE``: ``key=value`` pairs separated by spaces or commas; a plain number is in seconds.
 
+        ``VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS`` is read too.
+
         :raises UsageError: an unknown key, or a value that is not a number or a duration.
         """
-        kinds = {field.name: field.type for field in fields(cls)}
+        kinds = {field.name: field.type for field in fields(cls) if field.name != "execute_timeout"}
         given: dict[str, float | int] = {}
+        timeout = environment.get(TIMEOUT, "300")
+        if not re.fullmatch(r"\d+", timeout):
+            raise UsageError(f"{TIMEOUT}={timeout!r} is not a whole number of seconds")
         for pair in re.split(r"[\s,]+", environment.get(VARIABLE, "").strip()):
             if not pair:
                 continue
@@ -79,4 +88,4 @@ class Settings:
                 example = "a whole number" if kinds[name] == "int" else "a duration such as 12ms or 1.5s"
                 raise UsageError(f"{VARIABLE}: {key}={value!r} is not {example}")
             given[name] = int(value) if kinds[name] == "int" else float(match[1]) * UNITS[match[2] or ""]
-        return cls(**given)  # type: ignore[arg-type]  # the kinds were just checked field by field
+        return cls(**given, execute_timeout=float(timeout))  # type: ignore[arg-type]  # the kinds were just checked field by field

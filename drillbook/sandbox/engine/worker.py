@@ -75,11 +75,6 @@ class Worker:
             signal.pause()
 
 
-def host_address(environment: dict[str, str] | os._Environ[str]) -> str:
-    """The address that this node's workers exchange bytes on: ``VLLM_HOST_IP``, else the loopback address."""
-    return environment.get("VLLM_HOST_IP") or "127.0.0.1"
-
-
 def pair() -> tuple[socket.socket, socket.socket]:
     """Two ends of a connection between two processes of one pod."""
     return socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -1,0 +1,46 @@
+"""How the ranks of one engine lie on its nodes, and how workers of other nodes find the first one."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from dataclasses import dataclass
+
+RETRY = 0.1
+
+
+@dataclass(frozen=True)
+class Group:
+    """``--tensor-parallel-size``, ``--nnodes``, ``--node-rank``, ``--master-addr`` and ``--master-port``."""
+
+    world: int
+    nodes: int = 1
+    node: int = 0
+    host: str = "127.0.0.1"
+    port: int = 29501
+
+    @property
+    def ranks(self) -> range:
+        """The ranks of this node."""
+        share = self.world // self.nodes
+        return range(self.node * share, (self.node + 1) * share)
+
+    @property
+    def elsewhere(self) -> int:
+        """How many ranks are on other nodes."""
+        return self.world - len(self.ranks)
+
+    def listen(self) -> socket.socket:
+        """Where the first node waits for the workers of the others.
+
+        :raises OSError: ``--master-addr`` is not this node's, or the port is taken.
+        """
+        return socket.create_server((self.host, self.port))
+
+    def connect(self) -> socket.socket:
+        """A connection to the first node; waits for as long as that is not there."""
+        while True:
+            with contextlib.suppress(OSError):
+                return socket.create_connection((self.host, self.port))
+            time.sleep(RETRY)
