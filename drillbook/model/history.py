@@ -80,8 +80,8 @@ class History:
     def phases(self) -> dict[Phase, Span]:
         """Each phase that began; the last one ends with the journal."""
         marks = [(event.phase, line.mono) for line, event in self.events(PhaseStarted)]
-        ends = [start for _, start in marks[1:]] + [self.lines[-1].mono if self.lines else 0.0]
-        return {phase: Span(start, end) for (phase, start), end in zip(marks, ends, strict=True)}
+        ends = [start for _, start in marks[1:]] + [line.mono for line in self.lines[-1:]]
+        return {phase: Span(start, end) for (phase, start), end in zip(marks, ends, strict=False)}
 
     @property
     def zero(self) -> float:
