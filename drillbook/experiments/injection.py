@@ -99,7 +99,8 @@ class Injector:
         """Close the record to injection, then undo what is still armed, last first."""
         await self._end_steps()
         for entry in self._store.record.remaining:
-            self._recorder.emit(FaultChanged(id=entry.id, state=FaultState.UNDOING), sync=True)
+            if entry.operations:
+                self._recorder.emit(FaultChanged(id=entry.id, state=FaultState.UNDOING), sync=True)
         try:
             await undo_all(self._store, "runner", tell=self._tell_undone)
         except DrillbookError as error:
@@ -119,6 +120,8 @@ class Injector:
         return UndoState.REMAINS if self._store.record.remaining else UndoState.CLEAN
 
     def _tell_undone(self, entry: UndoEntry) -> None:
+        if not entry.operations:
+            return  # a killed pod: there never was anything to put back
         self._recorder.emit(FaultChanged(id=entry.id, state=AFTER_UNDO[entry.state], detail=entry.detail), sync=True)
 
     def _tell(self, fault: PlannedFault, state: FaultState, detail: str = "") -> None:

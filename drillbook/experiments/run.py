@@ -25,8 +25,11 @@ from drillbook.model.verdict import RunStatus, UndoState
 
 TICK = 0.5
 """How often abort conditions and the end of the observation are looked at, in seconds."""
-DRAIN = 5.0
-"""How long requests in flight may end by themselves after the last phase, in seconds; the rest ends as ``unknown``."""
+DRAIN_MARGIN = 1.0
+"""Seconds beyond the stall time-out that requests in flight are given at the end of a whole run: by then each has ended
+or has shown that it hangs. Were they cut off before, a hang would pass as ``unknown``."""
+READ_OUT = 5.0
+"""Seconds to read what the stopped generator still has to say."""
 
 Instrument = Callable[[], Awaitable[None]]
 """Something that observes until it is cancelled: a watch, a health poller, a custom probe."""
@@ -123,7 +126,8 @@ class Run:
         self._phase(Phase.SETTLE)
         if self.stop.status in (RunStatus.COMPLETED, RunStatus.ABORTED):
             await asyncio.sleep(self.experiment.settle)
-        await self._stop_load(DRAIN if self.stop.status is RunStatus.COMPLETED else 0.0)
+        whole = self.stop.status is RunStatus.COMPLETED
+        await self._stop_load(self.experiment.load.stall_timeout + DRAIN_MARGIN if whole else 0.0)
         self._phase(Phase.VERIFY)
         return await self._injector.verify_clean()
 
@@ -147,7 +151,7 @@ class Run:
             yield
         finally:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(tasks[0]), timeout=DRAIN)
+                await asyncio.wait_for(asyncio.shield(tasks[0]), timeout=READ_OUT)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
