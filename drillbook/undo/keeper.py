@@ -11,6 +11,7 @@ from typing import Self
 import msgspec
 
 from drillbook.errors import PreflightError
+from drillbook.targets.kube import REQUEST_SECONDS
 from drillbook.undo.watchdog import GOODBYE, Orders
 
 START_SECONDS = 20.0
@@ -30,7 +31,15 @@ class Keeper:
 
     @classmethod
     async def start(
-        cls, *, run_id: str, namespace: str, kubeconfig: Path | None, context: str, folder: Path, heartbeat: float = 5.0
+        cls,
+        *,
+        run_id: str,
+        namespace: str,
+        kubeconfig: Path | None,
+        context: str,
+        folder: Path,
+        heartbeat: float = 5.0,
+        settle: float = REQUEST_SECONDS,
     ) -> Self:
         """Start it and wait until it watches. Start it before the first fault, after the Lease and the record.
 
@@ -44,6 +53,7 @@ class Keeper:
             folder=_absolute(folder),
             heartbeat=heartbeat,
             runner=os.getpid(),
+            settle=settle,
         )
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "drillbook.undo.watchdog"),

@@ -45,6 +45,8 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
     folder: str
     heartbeat: float
     runner: int
+    settle: float = REQUEST_SECONDS
+    """Seconds after the runner's end in which a request of its own, accepted before, may still take effect."""
 
 
 class Watchdog:
@@ -75,7 +77,7 @@ class Watchdog:
             died = clock.monotonic()
             self._log.note("the runner is gone: undoing")
             await self._undo_until_clean()
-            await asyncio.sleep(max(0.0, died + REQUEST_SECONDS - clock.monotonic()))
+            await asyncio.sleep(max(0.0, died + self._orders.settle - clock.monotonic()))
             await self._undo_until_clean()
             await self._leave()
         finally:

@@ -157,7 +157,7 @@ async def test_an_endpoint_that_does_not_answer_says_how_to_give_another(shared_
             await target.endpoint()
         assert "target.endpoint" in caught.value.hint
     async with opened(shared_plane, namespace, endpoint="http://127.0.0.1:9") as target:
-        with pytest.raises(UnreachableError, match="127.0.0.1:9"):
+        with pytest.raises(UnreachableError, match=r"127\.0\.0\.1:9"):
             await target.endpoint()
     async with served({"error": "x"}) as url, opened(shared_plane, namespace, endpoint=url) as target:
         with pytest.raises(UnreachableError, match="OpenAI"):

@@ -1,0 +1,258 @@
+"""The watchdog as a process, over a runner as a process, both against a real control plane."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from pathlib import Path
+
+import control_plane as planes
+import msgspec
+import pytest
+
+from drillbook import clock
+from drillbook.model.events import FaultChanged, FaultState, Line, Noted
+from drillbook.model.experiment import TargetSpec
+from drillbook.targets.kube import Kube
+from drillbook.targets.stack import stack_named
+from drillbook.targets.target import Target
+from drillbook.undo import folder as folders
+from drillbook.undo import lease, recover
+from drillbook.undo.logbook import NAME as LOGBOOK
+from drillbook.undo.record import find_records
+
+RUNNER = Path(__file__).parents[1] / "support" / "doomed_runner.py"
+
+
+class Runner:
+    """A doomed runner, and what can be seen of it from outside."""
+
+    def __init__(self, kube: Kube, namespace: str, folder: Path) -> None:
+        self.kube, self.namespace, self.folder = kube, namespace, folder
+        self.place = f"/api/v1/namespaces/{namespace}/configmaps/victim"
+        self.watchdog = 0
+
+    async def start(self, plane: planes.ControlPlane, *, heartbeat: float = 3.0, settle: float = 0.2) -> None:
+        await self.kube.create(
+            self.place.removesuffix("/victim"), {"metadata": {"name": "victim"}, "data": {"field": "old"}}
+        )
+        arguments = [str(plane.kubeconfig), self.namespace, "run-1", str(self.folder), str(heartbeat), str(settle)]
+        self.process = await asyncio.create_subprocess_exec(
+            sys.executable, str(RUNNER), *arguments, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        )
+        self.watchdog = int((await self.hear()).removeprefix("watchdog "))
+        assert await self.hear() == "broken"
+        assert await self.field() == "new"
+
+    async def hear(self) -> str:
+        assert self.process.stdout is not None
+        async with asyncio.timeout(20):
+            return (await self.process.stdout.readline()).decode().strip()
+
+    def say(self, text: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{text}\n".encode())
+
+    async def field(self) -> str:
+        return str((await self.kube.get(self.place))["data"]["field"])
+
+    async def undone(self, seconds: float) -> float:
+        """Seconds until the field is as before."""
+        began = clock.monotonic()
+        while await self.field() != "old":
+            assert clock.monotonic() - began < seconds, "not undone in time"
+            await asyncio.sleep(0.02)
+        return clock.monotonic() - began
+
+    async def kill(self) -> None:
+        self.process.kill()
+        await self.process.wait()
+
+    async def watchdog_left(self, seconds: float = 10) -> None:
+        began = clock.monotonic()
+        while Path(f"/proc/{self.watchdog}").exists() and "Z" not in self._state():
+            assert clock.monotonic() - began < seconds, "the watchdog stays"
+            await asyncio.sleep(0.05)
+
+    def _state(self) -> str:
+        with contextlib.suppress(OSError):
+            return Path(f"/proc/{self.watchdog}/stat").read_text().rpartition(") ")[2][0]
+        return "Z"
+
+    def events(self) -> list:
+        rows = (self.folder / LOGBOOK).read_bytes().splitlines()
+        return [msgspec.json.decode(row, type=Line).event for row in rows]
+
+
+@pytest.fixture
+async def runner(kube, namespace, tmp_path):
+    runner = Runner(kube, namespace, tmp_path)
+    yield runner
+    for pid in (runner.process.pid, runner.watchdog):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+            os.kill(pid, signal.SIGKILL)
+    await runner.process.wait()
+
+
+async def test_a_killed_runner_s_fault_is_undone_within_two_seconds(runner, shared_plane, kube, namespace):
+    await runner.start(shared_plane)
+    await runner.kill()
+    assert await runner.undone(2.0) < 2.0
+    await runner.watchdog_left()
+    assert await find_records(kube, [namespace]) == []
+    assert folders.read(runner.folder).remaining == ()
+    assert await lease.read_version(kube, namespace, "run-1") == ""
+    events = runner.events()
+    assert (
+        FaultChanged(id="0-first", state=FaultState.UNDONE, detail="configmap/victim: 1 field(s) are as before")
+        in events
+    )
+    assert any(isinstance(event, Noted) and "runner is gone" in event.text for event in events)
+
+
+async def test_the_watchdog_outlives_a_closing_terminal(runner, shared_plane):
+    await runner.start(shared_plane)
+    assert os.getsid(runner.watchdog) == runner.watchdog != os.getsid(runner.process.pid)
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        os.kill(runner.watchdog, number)
+    await runner.kill()
+    await runner.undone(5.0)
+
+
+async def test_a_runner_that_lives_and_says_goodbye_is_left_alone(runner, shared_plane):
+    await runner.start(shared_plane, heartbeat=1.5)
+    await asyncio.sleep(2.5)  # longer than the heartbeat: it is the renewals that count
+    assert await runner.field() == "new"
+    runner.say("goodbye")
+    async with asyncio.timeout(10):
+        assert await runner.process.wait() == 0
+    await runner.watchdog_left(2.0)
+    assert await runner.field() == "new"
+
+
+async def test_a_runner_that_hangs_is_undone_and_cannot_inject_when_it_wakes_up(runner, shared_plane):
+    await runner.start(shared_plane, heartbeat=1.5)
+    os.kill(runner.process.pid, signal.SIGSTOP)
+    await runner.undone(6.0)
+    os.kill(runner.process.pid, signal.SIGCONT)
+    runner.say("again")
+    assert (await runner.hear()).startswith("fenced")
+    assert await runner.field() == "old"
+    await runner.kill()
+    await runner.watchdog_left()
+
+
+async def test_a_request_that_lands_after_the_undo_is_undone_too(runner, shared_plane, kube):
+    await runner.start(shared_plane, settle=1.0)
+    await runner.kill()
+    await runner.undone(2.0)
+    await kube.patch(runner.place, {"data": {"field": "new"}})  # accepted before the runner's death, carried out late
+    await runner.undone(3.0)
+    await runner.watchdog_left()
+
+
+async def test_what_somebody_else_changed_meanwhile_is_superseded(runner, shared_plane, kube):
+    await runner.start(shared_plane)
+    await kube.patch(runner.place, {"data": {"field": "theirs"}})
+    await runner.kill()
+    await runner.watchdog_left()
+    assert await runner.field() == "theirs"
+    assert any(isinstance(event, FaultChanged) and event.state is FaultState.SUPERSEDED for event in runner.events())
+
+
+async def test_with_the_run_folder_lost_the_target_s_record_is_enough(runner, shared_plane):
+    await runner.start(shared_plane)
+    for path in runner.folder.iterdir():
+        path.unlink()
+    runner.folder.rmdir()
+    await runner.kill()
+    await runner.undone(2.0)
+    await runner.watchdog_left()
+    runner.folder.mkdir()
+
+
+async def test_an_api_server_that_is_away_delays_the_undo_and_no_more(own_plane, tmp_path):
+    async with await Kube.from_kubeconfig(own_plane.kubeconfig) as kube:
+        await planes.make_namespace(kube)
+        runner = Runner(kube, planes.NAMESPACE, tmp_path)
+        await runner.start(own_plane)
+        await asyncio.to_thread(own_plane.kill)
+        await runner.kill()
+        await asyncio.sleep(1.0)
+        await asyncio.to_thread(own_plane.start)
+        await runner.undone(5.0)
+        await runner.watchdog_left()
+
+
+async def test_a_runner_and_an_api_server_that_both_hang_are_told_apart(own_plane, tmp_path):
+    """While the API server does not answer, a Lease that is not renewed proves nothing against the runner."""
+    async with await Kube.from_kubeconfig(own_plane.kubeconfig) as kube:
+        await planes.make_namespace(kube)
+        runner = Runner(kube, planes.NAMESPACE, tmp_path)
+        await runner.start(own_plane, heartbeat=1.5)
+        await asyncio.to_thread(own_plane.kill)
+        await asyncio.sleep(2.5)
+        await asyncio.to_thread(own_plane.start)
+        await asyncio.sleep(1.0)
+        assert await runner.field() == "new"
+        await runner.kill()
+        await runner.undone(3.0)
+        await runner.watchdog_left()
+
+
+def target_of(kube: Kube, namespace: str) -> Target:
+    return Target(kube, TargetSpec(namespace=namespace), namespace, stack_named("other"))
+
+
+async def test_two_recovers_and_the_watchdog_at_once_agree(runner, shared_plane, kube, namespace, tmp_path):
+    await runner.start(shared_plane)
+    target = target_of(kube, namespace)
+    found = await recover.find(target, tmp_path)
+    assert [(each.run_id, each.remains) for each in found] == [("run-1", True)]
+    await runner.kill()
+    results = await asyncio.gather(recover.recover(target, found), recover.recover(target, found))
+    assert [each.remains for result in results for each in result] == [False, False]
+    assert await runner.field() == "old"
+    await runner.watchdog_left()
+    assert await recover.find(target, tmp_path) == []
+
+
+async def test_recover_leaves_a_run_that_is_alive_alone_unless_forced(runner, shared_plane, kube, namespace, tmp_path):
+    await runner.start(shared_plane, heartbeat=2.0)
+    target = target_of(kube, namespace)
+    found = await recover.find(target, tmp_path)
+    (left,) = await recover.recover(target, found)
+    assert left.remains
+    assert "is running" in left.summary
+    assert await runner.field() == "new"
+    (forced,) = await recover.recover(target, found, force=True)
+    assert not forced.remains
+    assert await runner.field() == "old"
+    runner.say("again")
+    assert (await runner.hear()).startswith("fenced")
+
+
+async def test_recover_mends_from_the_run_folder_what_the_target_forgot_and_only_there(
+    runner, shared_plane, kube, namespace, tmp_path
+):
+    runner.folder = tmp_path / "runs" / "experiment" / "time"
+    runner.folder.mkdir(parents=True)
+    await runner.start(shared_plane)
+    os.kill(runner.watchdog, signal.SIGKILL)
+    await runner.kill()
+    (record,) = await find_records(kube, [namespace])
+    await kube.delete(record.store.path)
+    other = target_of(kube, "default")
+    assert await recover.find(other, tmp_path / "runs") == []
+    target = target_of(kube, namespace)
+    found = await recover.find(target, tmp_path / "runs")
+    assert [each.remains for each in found] == [True]
+    assert "run folder" in found[0].summary
+    (done,) = await recover.recover(target, found)
+    assert not done.remains
+    assert await runner.field() == "old"
+    assert await recover.find(target, tmp_path / "runs") == []
