@@ -1,4 +1,4 @@
-"""What a run brings to a playbook: real names, measured times, what the signals did. Plain data, made by the reports."""
+"""What a run brings to a playbook: real names, measured times, what the signals did. Plain data, which reports make."""
 
 from __future__ import annotations
 

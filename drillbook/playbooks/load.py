@@ -55,8 +55,14 @@ def _validate(document: Document) -> Playbook | None:
     try:
         return Playbook.model_validate_json(json.dumps(document.value), strict=True, by_alias=True, by_name=False)
     except ValidationError as error:
-        document.problems += [_problem(document, one) for one in error.errors(include_url=False)]
+        told = (one for one in error.errors(include_url=False) if not _is_echo(document, one))
+        document.problems += [_problem(document, one) for one in told]
         return None
+
+
+def _is_echo(document: Document, error: ErrorDetails) -> bool:
+    """A list whose items are wrong is also called too short: only the good ones are counted."""
+    return error["type"] == "too_short" and bool(document.value_at(error["loc"]))
 
 
 def _problem(document: Document, error: ErrorDetails) -> Problem:
@@ -68,6 +74,8 @@ def _problem(document: Document, error: ErrorDetails) -> Problem:
             return document.problem(
                 path, f"{name} is no key here", suggest(str(path[-1]), _keys(path[:-1])), on_key=True
             )
+        case "too_short" | "string_too_short":
+            return document.problem(path, f"{name} is empty", on_key=True)
         case "enum":
             hint = f"allowed: {error.get('ctx', {}).get('expected', '')}"
             return document.problem(path, f"{name} cannot be {shown(error['input'])}", hint)

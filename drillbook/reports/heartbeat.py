@@ -1,7 +1,7 @@
 """The signal that a hang cannot hide from: an engine that has requests running and makes no step.
 
-Nobody may be watching it today. A report shows it beside the signals that are, so that it can be seen how early an alert
-on it would have turned. Measured on vLLM 0.32: a hung engine goes on serving ``/metrics``, its counter of steps frozen.
+Nobody may be watching it today. A report shows it beside the signals that are watched, to tell how early an alert on it
+would have turned. Measured on vLLM 0.32: a hung engine goes on serving ``/metrics``, its counter of steps frozen.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from drillbook.probes.names import ITERATIONS, RUNNING
 from drillbook.probes.signals import label
 
 STILL_SECONDS = 5.0
-"""A busy engine that made no step for so long hangs: steps take milliseconds, and even a long prefill a second or two."""
+"""A busy engine that made no step for so long hangs: steps take milliseconds, a long prefill a second or two."""
 
 
 def heartbeat(index: Indexed) -> list[tuple[float, bool]]:

@@ -27,7 +27,7 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     kind: str
-    """``health``, ``readiness``, ``alert`` (also custom probes), or ``heartbeat``, which no operator may be watching."""
+    """``health``, ``readiness``, ``alert`` (also custom probes), or ``heartbeat``, which nobody may be watching."""
     readings: int
     green: Spans
     red: Spans

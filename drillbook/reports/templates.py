@@ -18,6 +18,9 @@ from drillbook.errors import InvalidFileError, Problem, UsageError
 from drillbook.reports import text
 from drillbook.reports.charts.frame import ago
 
+_MISTAKES = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError)
+"""What a template's own expressions raise: adding a text to a number, formatting what is no number."""
+
 
 class Safe(str):
     """Markdown that is not to be escaped again."""
@@ -54,17 +57,17 @@ def render(name: str, **values: Any) -> str:
         raise _invalid(
             name, 0, f"no template is called {error.name!r}", "`drillbook list reports` shows all"
         ) from error
-    except TemplateError as error:
+    except (TemplateError, *_MISTAKES) as error:
         line, place = _where(error, name)
         hint = "a report's template sees one value, `facts`; `report.json` shows all of its names"
-        raise _invalid(place, line, f"the template cannot be filled in: {error.message}", hint) from error
+        raise _invalid(place, line, f"the template cannot be filled in: {error}", hint) from error
 
 
 def _invalid(place: str, line: int, message: str, hint: str = "") -> InvalidFileError:
     return InvalidFileError.of(place, [Problem(place, line, 1 if line else 0, message, hint)])
 
 
-def _where(error: TemplateError, name: str) -> tuple[int, str]:
+def _where(error: Exception, name: str) -> tuple[int, str]:
     """Line and file of the innermost template in the traceback: Jinja2 rewrites frames to the template's own lines."""
     line, place, trace = 0, name, error.__traceback__
     while trace is not None:

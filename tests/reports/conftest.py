@@ -23,6 +23,7 @@ from drillbook.model.verdict import Finding, RunStatus, UndoState, Verdict
 from drillbook.probes.clocks import read as read_clocks
 from drillbook.probes.names import ITERATIONS, RUNNING
 from drillbook.reports.clocks import total
+from drillbook.reports.facts import Facts, facts
 
 ZERO = 1015.0
 WALL = 1_795_000_000.0  # 2026-11-18T10:26:40Z
@@ -469,3 +470,13 @@ def engine_hang() -> tuple[History, Judgement]:
 @pytest.fixture(scope="session")
 def repository() -> Path:
     return Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def pod_kill_facts(pod_kill: tuple[History, Judgement]) -> Facts:
+    return facts(*pod_kill)
+
+
+@pytest.fixture(scope="session")
+def engine_hang_facts(engine_hang: tuple[History, Judgement]) -> Facts:
+    return facts(*engine_hang)
