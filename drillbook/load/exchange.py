@@ -7,6 +7,7 @@ put off the stall time-out, because an engine hangs behind a gateway that pings.
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -119,7 +120,7 @@ class Exchange:
             self._trouble = why
 
     def forgo(self, why: str, lag: float) -> None:
-        """It is never sent, through our own fault: told as ``lag`` seconds late, so that no reader of lags misses it."""
+        """It is never sent, through our own fault: told as ``lag`` seconds late, which no reader of lags can miss."""
         self.sent = self._end = self.order.scheduled + lag
         self._trouble = why
 
@@ -219,6 +220,10 @@ class Exchange:
     def _broken(self, error: Exception, reused: bool) -> None:
         self._ending = Ending.BROKEN
         told = str(error) or type(error).__name__
+        if isinstance(error, aiohttp.ClientConnectorError):
+            number, cause = error.os_error.errno or 0, error.os_error
+            why = os.strerror(number) if number > 0 else cause.strerror or str(cause)  # else a resolver's own words
+            told = f"cannot connect to {error.host}:{error.port}: {why}"
         # A kept-alive connection that the server has just closed looks like a refusal. It is not retried in silence: a
         # POST may have been acted upon, and users' clients would see it too.
         stale = reused and self._first_byte is None

@@ -63,7 +63,7 @@ async def work() -> None:
         gc.collect()
         gc.freeze()  # what is loaded by now stays: full collections need not walk it
         start = max(config.start or 0.0, clock.monotonic())
-        outbox.put(Noted(actor=config.writer, text=_opening(config, len(rows), start)))
+        outbox.put(Noted(actor=config.writer, text=_opening(config, len(rows), start, _real_time())))
         obeying = asyncio.create_task(_obey(orders, load))
         await load.run(start)
         obeying.cancel()
@@ -82,10 +82,26 @@ def _config(line: bytes) -> GeneratorConfig:
         raise UsageError(f"the generator's config is wrong: {error}") from error
 
 
-def _opening(config: GeneratorConfig, size: int, start: float) -> str:
+def _opening(config: GeneratorConfig, size: int, start: float, hastened: bool) -> str:
     late = start - config.start if config.start is not None else 0.0
     told = f"load: {config.rate:g}/s {config.arrivals}, {config.prompts} ({size} prompts), seed {config.seed}"
+    told += ", at real-time priority" if hastened else ""
     return told + (f"; begins {late:.3f}s later than planned" if late > 0 else "")
+
+
+def _real_time() -> bool:
+    """Ask for the lowest real-time priority: an engine on the same machine takes every core it can get.
+
+    Measured on 2 cores with 4 busy processes: timers fire 23 ms late at the 99th percentile without it, 0.3 ms with it.
+    The kernel keeps 5 % of each core from real-time processes, so that even a runaway cannot freeze the machine.
+    """
+    if sys.platform != "linux":
+        return False
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+    except OSError:  # needs root or CAP_SYS_NICE; without it the lag is larger, and told
+        return False
+    return True
 
 
 def main() -> int:
