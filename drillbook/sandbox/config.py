@@ -29,6 +29,12 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
 DEFAULT_NODES = (NodeConfig(name="gpu-node-a", gpus=8), NodeConfig(name="gpu-node-b", gpus=4))
 
 
+def nodes_for(replicas: int) -> tuple[NodeConfig, ...]:
+    """The default nodes, and as many more of eight GPUs each as so many engines of one GPU need."""
+    more = max(0, -(-(replicas - sum(node.gpus for node in DEFAULT_NODES)) // 8))
+    return (*DEFAULT_NODES, *(NodeConfig(name=f"gpu-node-{number + 3}", gpus=8) for number in range(more)))
+
+
 class SandboxConfig(msgspec.Struct, frozen=True, kw_only=True):
     """One sandbox. ``network`` is a /20: the gateway is its first address, its last /24 belongs to Services."""
 

@@ -56,7 +56,7 @@ _VLLM_ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM
 def _vllm_programs(config: SandboxConfig) -> tuple[Program, ...]:
     if config.engine == "sim":
         sim = f"{SIM_MODULE}:main"
-        return tuple(Program(words=words, argv=_VLLM_SERVE, entry=sim) for words in (_VLLM_SERVE, *_VLLM_MODULES))
+        return tuple(Program(words=words, argv=("vllm",), entry=sim) for words in (_VLLM_SERVE, *_VLLM_MODULES))
     module = (config.vllm_python, "-m", "vllm.entrypoints.openai.api_server")
     serve = (config.vllm_python, "-m", "vllm.entrypoints.cli.main", "serve")
     return (

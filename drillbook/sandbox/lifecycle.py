@@ -85,7 +85,7 @@ async def up(
         on_progress(f"removing what is left of sandbox {name}")
     await down(name)
     with _choosing():
-        config = _configure(name, engine, folder, vllm_python)
+        config = _configure(name, engine, folder, vllm_python, replicas or 0)
     try:
         await _start(config, replicas, on_progress)
     except BaseException:
@@ -96,12 +96,13 @@ async def up(
     return result
 
 
-def _configure(name: str, engine: str, folder: Path, vllm_python: str | None) -> SandboxConfig:
+def _configure(name: str, engine: str, folder: Path, vllm_python: str | None, replicas: int) -> SandboxConfig:
     bridged = os.geteuid() == 0 and Path("/proc/self/ns/net").exists()
     taken = [other.network for other in _all_configs()]
     config = SandboxConfig(
         name=name, engine=engine, state_dir=str(folder), api_port=_free_port(), bridged=bridged,
         network=subnets.choose(sandbox_config.tag_of(folder), taken, bridged=bridged), vllm_python=vllm_python or "",
+        nodes=sandbox_config.nodes_for(replicas),
     )  # fmt: skip
     for part in ("control", "node", "logs", "models"):
         (folder / part).mkdir(parents=True, exist_ok=True)
@@ -218,6 +219,7 @@ def _remove(name: str) -> list[str]:
         pids = processes.marked(folder)
         if not pids:
             break
+        pids = processes.descendants(pids)
         removed = removed or [f"{len(pids)} processes"]
         left = processes.kill(pids)
         if left:

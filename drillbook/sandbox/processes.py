@@ -39,15 +39,33 @@ def marked(state_dir: Path) -> list[int]:
     return found
 
 
+def descendants(pids: Sequence[int]) -> list[int]:
+    """These processes and all below them: containers whose titles have overwritten their environment bear no mark."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                children.setdefault(int(_stat_fields(int(entry.name))[1]), []).append(int(entry.name))
+    found = list(pids)
+    for pid in found:
+        found += [child for child in children.get(pid, ()) if child not in found]
+    return found
+
+
+def _stat_fields(pid: int) -> list[str]:
+    """State, parent and so on: what follows the name in ``/proc/<pid>/stat``."""
+    text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    return text.rpartition(")")[2].split()
+
+
 def is_alive(pid: int) -> bool:
     """Whether the process exists and is no zombie; a dead child of this process is reaped on the way."""
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        return _stat_fields(pid)[0] not in ("Z", "X")
     except OSError:
         return False
-    return stat.rpartition(")")[2].split()[0] not in ("Z", "X")
 
 
 def runs_module(pid: int, module: str) -> bool:

@@ -102,14 +102,15 @@ class Container:
 
     async def run(self) -> None:
         """Start and restart until it has ended for good, or the pod stops."""
+        ended = bool(self._over)
         while not self._home.stopping.is_set():
-            if not self._running and not await self._start():
-                return
+            if not self._running:
+                if ended and not (self._restarts() and await self._wait_for_restart()):
+                    return
+                if not await self._start():
+                    return
             await self._follow()
-            if not self._restarts():
-                return
-            if not await self._wait_for_restart():
-                return
+            ended = True
 
     def adopt(self, status: Json, record: ContainerRecord | None) -> None:
         """Take over what an earlier agent left: its status, and the runtime's record of its latest start."""
@@ -117,6 +118,10 @@ class Container:
         self.state, self.last_state = status.get("state") or self.state, status.get("lastState") or {}
         self.id = status.get("containerID", "").removeprefix(ID_PREFIX)
         if "running" not in self.state:
+            self._over = self.state.get("terminated") or self.last_state.get("terminated") or {}
+            if self._over:
+                self._begun = times.parse(self._over["startedAt"])
+                self._ended_at = times.parse(self._over["finishedAt"])
             return
         self._begun = times.parse(self.state["running"]["startedAt"])
         self.ready, self.started = status.get("ready", False), status.get("started", True)

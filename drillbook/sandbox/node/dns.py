@@ -11,6 +11,8 @@ from drillbook.sandbox.config import SandboxConfig
 from drillbook.sandbox.node.service_table import ServiceTable
 
 _log = logging.getLogger(__name__)
+IP_FREEBIND = 15
+"""Bind an address that the agent may be about to make (``linux/in.h``)."""
 _ZONE = "svc.cluster.local"
 _A, _ANY, _IN = 1, 255, 1
 _NO_ERROR, _NO_SUCH_NAME, _NOT_IMPLEMENTED = 0, 3, 4
@@ -29,9 +31,13 @@ class Resolver(asyncio.DatagramProtocol):
     async def run(self) -> None:
         """Answer until cancelled; without the right to bind port 53 there is no DNS, which is said once."""
         loop = asyncio.get_running_loop()
+        listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
-            self._transport, _ = await loop.create_datagram_endpoint(lambda: self, (self._config.gateway, 53))
+            listener.setsockopt(socket.SOL_IP, IP_FREEBIND, 1)
+            listener.bind((self._config.gateway, 53))
+            self._transport, _ = await loop.create_datagram_endpoint(lambda: self, sock=listener)
         except OSError as error:
+            listener.close()
             _log.warning("no DNS for pods: cannot listen on %s:53: %s", self._config.gateway, error.strerror)
             return
         try:

@@ -147,6 +147,14 @@ def _call(entry: str, argv: list[str]) -> int:
     return code or 0
 
 
+def prepare_titles() -> None:
+    """Have the title's memory found now: it is found by the environment that this process began with."""
+    with contextlib.suppress(ImportError):
+        from setproctitle import getproctitle
+
+        getproctitle()
+
+
 def _take_title(argv: Sequence[str]) -> None:
     try:
         from setproctitle import setproctitle

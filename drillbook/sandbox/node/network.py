@@ -101,7 +101,7 @@ class _Links:
         config = self._config
         found = self._host.link_lookup(ifname=config.bridge)
         if not found:
-            self._host.link("add", ifname=config.bridge, kind="bridge")
+            self._host.link("add", ifname=config.bridge, kind="bridge", group=_group(config.bridge))
             found = self._host.link_lookup(ifname=config.bridge)
             addresses = [config.gateway, *(config.node_address(index) for index in range(len(config.nodes)))]
             for address in addresses:
@@ -117,8 +117,11 @@ class _Links:
             with self._inside(target) as inside:
                 if inside.link_lookup(ifname="eth0"):
                     return
+                for stale in self._host.link_lookup(ifname=_host_end(pod)):
+                    self._host.link("del", index=stale)  # its other end's namespace is gone, or about to be
                 self._host.link(
-                    "add", ifname=f"dbv{pod.replace('-', '')[:12]}", kind="veth", master=self._bridge, state="up",
+                    "add", ifname=_host_end(pod), kind="veth", master=self._bridge, state="up",
+                    group=_group(self._config.bridge),
                     peer={"ifname": "eth0", "net_ns_fd": namespace},
                 )  # fmt: skip
                 eth0 = inside.link_lookup(ifname="eth0")[0]
@@ -146,19 +149,23 @@ class _Links:
         return NetlinkError  # type: ignore[no-any-return]  # pyroute2 has no types
 
 
-def remove_bridge(name: str) -> bool:
-    """Remove a bridge and the host's ends of its veth pairs. False if there is none.
+def _host_end(pod: str) -> str:
+    """The name of a pod's veth on the machine; interface names have at most 15 characters."""
+    return f"dbv{pod.replace('-', '')[:12]}"
 
-    :raises PermissionError: not root.
+
+def _group(bridge: str) -> int:
+    """The interface group of a sandbox's bridge and veths, by which they are removed in one call."""
+    return int(bridge[-7:], 16)
+
+
+def remove_bridge(name: str) -> bool:
+    """Remove a bridge and the veths on it. False where the kernel refused.
+
+    Veths would go with their namespaces, but a namespace lives on while a socket in it still waits for an answer.
     """
-    if not Path("/sys/class/net", name).exists():
-        return False
     from pyroute2 import IPRoute, NetlinkError
 
     with IPRoute() as netlink, contextlib.suppress(NetlinkError):
-        for port in Path("/sys/class/net", name, "brif").iterdir():
-            for index in netlink.link_lookup(ifname=port.name):
-                netlink.link("del", index=index)
-        for index in netlink.link_lookup(ifname=name):
-            netlink.link("del", index=index)
+        netlink.link("del", group=_group(name))
     return not Path("/sys/class/net", name).exists()

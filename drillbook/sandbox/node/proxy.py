@@ -15,13 +15,12 @@ from functools import partial
 
 from drillbook.sandbox.config import SandboxConfig
 from drillbook.sandbox.node.api import Api, Json
-from drillbook.sandbox.node.dns import Resolver
+from drillbook.sandbox.node.dns import IP_FREEBIND, Resolver
 from drillbook.sandbox.node.relay import Relay
 from drillbook.sandbox.node.service_table import ServiceTable
 
 _log = logging.getLogger(__name__)
 Key = tuple[str, int]
-_IP_FREEBIND = 15
 
 
 class Proxy:
@@ -70,7 +69,7 @@ class Proxy:
         listener = socket.socket()
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.setsockopt(socket.SOL_IP, _IP_FREEBIND, 1)  # the agent may be about to make the address
+            listener.setsockopt(socket.SOL_IP, IP_FREEBIND, 1)
             listener.bind(key)
         except OSError as error:
             _log.error("cannot listen on %s:%d: %s", *key, error.strerror)

@@ -282,4 +282,5 @@ def main(folder: Path, preload: list[str], *, bridged: bool) -> None:
             isolated = False
     for module in preload:
         importlib.import_module(module)
+    launch.prepare_titles()
     Runtime(folder, isolated=isolated, own_networks=bridged).serve()
