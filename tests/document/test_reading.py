@@ -89,9 +89,9 @@ def test_an_alias_bomb_is_counted_as_what_it_stands_for_and_never_built():
     bomb = "a: &a [x, x, x, x, x, x, x, x, x, x]\n"
     for before, name in zip("abcdefgh", "bcdefghi", strict=True):
         bomb += f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n"
-    began = time.perf_counter()
+    began = time.process_time()
     assert "more than 5,000 values" in parse(bomb).problems[0].message
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
 
 
 def test_a_deep_chain_of_aliases_counts_as_deep():

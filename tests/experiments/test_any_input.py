@@ -15,6 +15,7 @@ QUICK = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 SECONDS = 1.0
+"""Of this process: a busy machine is not the loader's fault."""
 
 words = st.sampled_from(
     [
@@ -70,13 +71,13 @@ values = st.recursive(
 
 def outcome(path, data):
     path.write_bytes(data)
-    began = time.perf_counter()
+    began = time.process_time()
     found: Loaded | InvalidFileError
     try:
         found = load(path)
     except InvalidFileError as error:
         found = error
-    assert time.perf_counter() - began < SECONDS
+    assert time.process_time() - began < SECONDS
     if isinstance(found, InvalidFileError):
         assert found.problems
         assert all(problem.file == str(path) and problem.message and str(problem) for problem in found.problems)
