@@ -152,9 +152,12 @@ async def main() -> None:
         print("|---|---|---|---|---|---|---|---|---|---|")
 
         async def attempt(rate: float) -> bool:
-            found = await measure(url, rate, options.seconds)
-            print(found.row(), flush=True)
-            return found.held
+            for _ in range(2):  # a neighbour's burst is not the generator's limit: it must fail twice
+                found = await measure(url, rate, options.seconds)
+                print(found.row(), flush=True)
+                if found.held:
+                    return True
+            return False
 
         if options.rates:
             for rate in options.rates:
