@@ -11,6 +11,9 @@ from drillbook.playbooks.incident import Incident, SignalSeen
 from drillbook.playbooks.playbook import Expected, Playbook, SignalEntry, Watch
 from drillbook.playbooks.texts import Language, fill
 
+NOTICEABLE = 1.0
+"""Seconds of harm below which no signal can be said to have missed it: usual polls are no finer."""
+
 
 class FilledSignal(msgspec.Struct, frozen=True, kw_only=True):
     """``seen`` is what the run tells of it; ``surprise`` where that is not what the playbook expects."""
@@ -68,7 +71,7 @@ def filled(playbook: Playbook, incident: Incident) -> Filled:
         missed=tuple(
             f"{signal.name} ({show(signal.green_while_broken, Dimension.DURATION)})"
             for signal in incident.signals
-            if signal.turned is None and signal.green_while_broken > 0
+            if signal.kind != "heartbeat" and signal.turned is None and signal.green_while_broken >= NOTICEABLE
         ),
         triage=tuple(
             write.step(f"{step.id}: {step.question}", step.query, step.command, yes=step.yes, no=step.no)

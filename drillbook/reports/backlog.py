@@ -14,6 +14,7 @@ from drillbook.reports.clocks import total
 from drillbook.reports.faults import FaultFacts
 from drillbook.reports.harm import Harm
 from drillbook.reports.signals import Signal
+from drillbook.reports.text import count
 
 NOTICEABLE = 2.0
 """Seconds of harm below which a missing signal is not worth a task: usual polls are no finer."""
@@ -119,7 +120,9 @@ def _detection(clocks: Clocks, signals: tuple[Signal, ...], harm: Harm) -> Itera
 
 def _service(clocks: Clocks, harm: Harm) -> Iterator[_Bare]:
     if hung := harm.outcomes["hung"]:
-        because = f"{hung} users waited up to {show(harm.longest_wait, Dimension.DURATION)} for nothing"
+        because = (
+            f"{count(hung, 'user', 'users')} waited up to {show(harm.longest_wait, Dimension.DURATION)} for nothing"
+        )
         yield (
             False,
             Work.MITIGATE,
@@ -128,7 +131,7 @@ def _service(clocks: Clocks, harm: Harm) -> Iterator[_Bare]:
             "",
         )
     if cut := harm.outcomes["truncated"]:
-        because = f"{cut} streams were cut, {harm.tokens_wasted} tokens made for nothing"
+        because = f"{count(cut, 'stream was', 'streams were')} cut, {harm.tokens_wasted} tokens made for nothing"
         yield False, Work.MITIGATE, "Drain before a replica goes, or resume cut streams elsewhere", because, ""
     legs = [leg for leg in clocks.recovery if leg.end is not None]
     if legs:

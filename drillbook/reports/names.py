@@ -25,7 +25,7 @@ def names(history: History) -> dict[str, str]:
         "router": _workload(history, frozenset({"router"})),
         "pod": pod,
         "one_more": _one_more(history),
-        "container": fault.container if fault else "",
+        "container": (fault.container if fault else "") or _container(history, pod, run.stack),
         "node": _node(history, pod),
         "endpoint": run.endpoint,
         "model": str(target.get("model") or run.facts.get("model", "")),
@@ -49,6 +49,17 @@ def _one_more(history: History) -> str:
 def _node(history: History, pod: str) -> str:
     pods = (event for _, event in history.events(ObjectChanged) if event.kind == "Pod" and event.name == pod)
     return next((str(event.summary["node"]) for event in pods if event.summary.get("node")), "")
+
+
+def _container(history: History, pod: str, stack: str) -> str:
+    """The container that serves, among those of the pod: as the stack calls it, else the only one."""
+    pods = (event for _, event in history.events(ObjectChanged) if event.kind == "Pod" and event.name == pod)
+    found = next(([str(each.get("name", "")) for each in event.summary.get("containers") or ()] for event in pods), [])
+    try:
+        usual = stack_named(stack).role("engine").containers
+    except DrillbookError:
+        usual = ()
+    return next((name for name in usual if name in found), found[0] if len(found) == 1 else "")
 
 
 def _selector(stack: str) -> str:

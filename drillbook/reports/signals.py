@@ -13,7 +13,7 @@ from itertools import pairwise
 import msgspec
 
 from drillbook.model.judgement import Clocks
-from drillbook.probes.capacity import short_of_capacity
+from drillbook.probes.capacity import engine_pods, short_of_capacity
 from drillbook.probes.index import Indexed
 from drillbook.probes.signals import EXPIRY_SECONDS, label
 from drillbook.reports.clocks import overlap
@@ -62,8 +62,11 @@ def signals(index: Indexed, clocks: Clocks) -> tuple[Signal, ...]:
     if beats := heartbeat(index):
         readings["heartbeat", "token heartbeat"] = list(beats)
     end = index.relative(index.end)
+    gone = {
+        f"{event.name} /health": index.relative(at) for at, event in engine_pods(index) if event.change == "deleted"
+    }
     found = [
-        _signal(kind, name, seen, end, clocks)
+        _signal(kind, name, seen, min(end, gone.get(name, end)), clocks)
         for (kind, name), seen in readings.items()
         if kind != "alert" or _rests(seen)
     ]
@@ -103,9 +106,9 @@ def _spans(
     patience = max(EXPIRY_SECONDS, 3 * statistics.median(steps or [0.0])) if polled else float("inf")
     current: tuple[float, float, bool] | None = None
     for (moment, well), following in zip(seen, [*moments[1:], end], strict=True):
-        if well is None:
+        if well is None or moment >= end:
             continue
-        until = min(following, moment + patience)
+        until = min(following, moment + patience, end)
         if current and current[2] is well and current[1] == moment:
             current = (current[0], until, well)
             continue

@@ -38,7 +38,10 @@ def stretches(history: History, clocks: Clocks) -> tuple[Stretch, ...]:
     if clocks.mitigate.at is not None:
         over = clocks.mitigate.at
     else:
-        over = max((span[1] for phase, span in phases.items() if phase in (Phase.INJECT, Phase.OBSERVE)), default=end)
+        watched = max(
+            (span[1] for phase, span in phases.items() if phase in (Phase.INJECT, Phase.OBSERVE)), default=end
+        )
+        over = max([watched, *(until for _, until in clocks.broken)])
     return _lasting(
         Stretch(name="before", start=start, end=begun),
         Stretch(name="during", start=begun, end=max(over, begun)),

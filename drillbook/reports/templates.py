@@ -91,6 +91,7 @@ def _environment(**options: Any) -> Environment:
         "duration": text.duration,
         "share": text.share,
         "signed": text.signed,
+        "sentence": text.sentence,
         "ago": ago,
         "measured": text.measured,
         "quantity": text.quantity,

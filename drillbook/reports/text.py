@@ -35,11 +35,24 @@ def quantity(value: float | None, dimension: str) -> str:
 
 def measured(finding: Finding) -> str:
     """The value of a finding with its interval and its number of samples."""
+    if finding.value is None:
+        return "-"
     words = quantity(finding.value, finding.dimension)
     if finding.interval is not None:
         low, high = (quantity(bound, finding.dimension) for bound in finding.interval)
         words += f" ({low} to {high})"
     return words + (f", n = {finding.samples}" if finding.samples is not None else "")
+
+
+def sentence(value: str) -> str:
+    """A reason as a sentence of its own: with a capital and a full stop."""
+    told = value.strip()
+    return told[:1].upper() + told[1:] + ("" if told.endswith((".", "!", "?")) or not told else ".")
+
+
+def count(number: int, one: str, many: str) -> str:
+    """``1 stream was``, ``3 streams were``."""
+    return f"{number:,} {one if number == 1 else many}"
 
 
 def signed(value: float, dimension: str) -> str:

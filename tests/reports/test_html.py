@@ -69,7 +69,7 @@ def test_the_first_screen_says_verdict_reason_and_headline_figures(pod_kill_fact
     text = " ".join(" ".join(page.words).split())
     first = text[: text.index("Findings")]
     assert "✓ held" in first
-    assert pod_kill_facts.header.reason in first
+    assert pod_kill_facts.header.reason in first  # a sentence already
     assert "delete 1 of 3 engine pods with grace 0s at +5s" in first
     for figure in pod_kill_facts.headline:
         assert figure.value in first

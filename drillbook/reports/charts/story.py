@@ -71,7 +71,8 @@ def _panel(panel: Panel, frame: Frame, y: float, head: float) -> Markup:
         parts.append(svg.text(panel.unit, svg.width_of(panel.title) * 1.4 + 12, 13, "panel-unit"))
         x, row = 0.0, 28.0
     else:
-        parts.append(svg.text(panel.title, 0, head + 10, "panel-title"))
+        # Lanes have their labels in the gutter, so their panel's title stands above them.
+        parts.append(svg.text(panel.title, 0, head + 10 if panel.unit else 11, "panel-title"))
         parts.append(svg.text(panel.unit, 0, head + 25, "panel-unit"))
         x, row = frame.left, 11.0
     for class_, words in panel.legend:
