@@ -34,6 +34,8 @@ class Injector:
         self._plan, self._target, self._store, self._recorder = plan, target, store, recorder
         self._steps: list[asyncio.Task[None]] = []
         self._held: set[str] = set()
+        self._told: dict[str, FaultState] = {}
+        """How the undo of each fault was told to have ended; looking at it once more is no news."""
 
     @property
     def holding(self) -> bool:
@@ -87,8 +89,7 @@ class Injector:
         if fault.id not in {entry.id for entry in self._store.record.remaining}:
             return
         self._tell(fault, FaultState.UNDOING)
-        entry = await undo_entry(self._store, fault.id)
-        self._tell(fault, AFTER_UNDO[entry.state], entry.detail)
+        self._tell_undone(await undo_entry(self._store, fault.id))
 
     async def _end_steps(self) -> None:
         for step in self._steps:
@@ -120,9 +121,10 @@ class Injector:
         return UndoState.REMAINS if self._store.record.remaining else UndoState.CLEAN
 
     def _tell_undone(self, entry: UndoEntry) -> None:
-        if not entry.operations:
-            return  # a killed pod: there never was anything to put back
-        self._recorder.emit(FaultChanged(id=entry.id, state=AFTER_UNDO[entry.state], detail=entry.detail), sync=True)
+        state = AFTER_UNDO[entry.state]
+        if entry.operations and self._told.get(entry.id) is not state:
+            self._told[entry.id] = state
+            self._recorder.emit(FaultChanged(id=entry.id, state=state, detail=entry.detail), sync=True)
 
     def _tell(self, fault: PlannedFault, state: FaultState, detail: str = "") -> None:
         self._recorder.emit(FaultChanged(id=fault.id, state=state, detail=detail), sync=True)
