@@ -101,7 +101,8 @@ class PodKill:
                 if clock.monotonic() > until:
                     return Bite(False, f"the API server does not say whether the pods have ended: {error}")
             if not left:
-                return Bite(True, f"{', '.join(ref.name for ref in planned.targets)} ended")
+                forced = " (by force: nobody waited for its processes)" if not injected.seen["grace"] else ""
+                return Bite(True, f"{', '.join(ref.name for ref in planned.targets)} ended{forced}")
             if clock.monotonic() > until:
                 return Bite(False, f"{', '.join(ref.name for ref in left)} is still there")
             await asyncio.sleep(LOOK_SECONDS)

@@ -56,12 +56,9 @@ class ProcessHang:
     async def inject(self, planned: PlannedFault, target: Target, record: Record) -> Injected:
         found = await victims.find(planned.targets, planned.container, str(planned.options["process"]), target)
         for victim in found:
-            stopped = [
-                ref for ref, process in (await victims.seen(victim, target)).items() if process and process.stopped
-            ]
-            if stopped:
+            if victim.stopped:
                 raise RefusedError(
-                    f"{stopped[0].title} in {victim.pod.name} was already stopped before the fault",
+                    f"{victim.stopped[0].title} in {victim.pod.name} was already stopped before the fault",
                     hint="whoever stopped it lets it go on first; `drillbook recover` does so for an earlier run",
                 )
         undo = tuple(_undo(victim) for victim in found)

@@ -36,6 +36,8 @@ class Victim:
     container: str
     container_id: str
     processes: tuple[ProcessRef, ...]
+    stopped: tuple[ProcessRef, ...] = ()
+    """Those of them that were stopped (state T) when they were found."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,8 @@ async def _victim(target: Target, pod: dict[str, Any], container: str, title: st
             f"{title!r} is process 1 of {ref.name}/{container}: the kernel shields it from signals sent inside",
             hint="use pod-kill",
         )
-    return Victim(ref, container, running, tuple(process.ref for process in struck))
+    stopped = tuple(process.ref for process in struck if process.stopped)
+    return Victim(ref, container, running, tuple(process.ref for process in struck), stopped)
 
 
 def _isolated(pod: dict[str, Any], container: str) -> None:

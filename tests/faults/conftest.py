@@ -1,5 +1,51 @@
 from __future__ import annotations
 
+import asyncio
+import os
+
+import pytest
 from control_plane import kube, main_loop, namespace, own_plane, shared_plane
 
+from drillbook.model.experiment import TargetSpec
+from drillbook.targets.target import open_target
+
 __all__ = ["kube", "main_loop", "namespace", "own_plane", "shared_plane"]
+
+
+@pytest.fixture
+async def target(kube, namespace, shared_plane):
+    """A target on the control plane alone: the test makes its pods."""
+    spec = TargetSpec(namespace=namespace, stack="production-stack")
+    async with await open_target(spec, kubeconfig=shared_plane.kubeconfig) as target:
+        yield target
+
+
+@pytest.fixture(scope="session")
+def sandbox(tmp_path_factory):
+    """A whole sandbox with two engines: real processes behind exec."""
+    from drillbook.sandbox import lifecycle
+
+    if os.geteuid() != 0:
+        pytest.skip("exec needs PID namespaces, and those need root")
+    before, os.environ["DRILLBOOK_HOME"] = os.environ.get("DRILLBOOK_HOME"), str(tmp_path_factory.mktemp("home"))
+    yield asyncio.run(lifecycle.up("faults", replicas=2))
+    asyncio.run(lifecycle.down("faults"))
+    if before is None:
+        del os.environ["DRILLBOOK_HOME"]
+    else:
+        os.environ["DRILLBOOK_HOME"] = before
+
+
+@pytest.fixture
+async def simulated(sandbox):
+    """The sandbox as a target, once all its engines are ready."""
+    async with await open_target(TargetSpec(), sandbox=sandbox) as target, asyncio.timeout(30):
+        while not await ready(target, 2):
+            await asyncio.sleep(0.1)
+        yield target
+
+
+async def ready(target, count: int) -> bool:
+    pods = await target.pods("engine")
+    states = [{c["type"]: c["status"] for c in pod.get("status", {}).get("conditions", [])} for pod in pods]
+    return [state.get("Ready") for state in states] == ["True"] * count

@@ -13,7 +13,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -88,10 +87,23 @@ class ControlPlane:
             self._process = None
 
     def _ready(self) -> bool:
-        with contextlib.suppress(urllib.error.URLError, OSError):
+        try:
             with urllib.request.urlopen(f"{self.url}/readyz", timeout=2) as answer:
                 return answer.status == 200
-        return False
+        except OSError:
+            return False
+
+
+@contextlib.asynccontextmanager
+async def denied(kube: Kube, **rule: list[str]) -> AsyncIterator[None]:
+    """Take a permission away (``verbs``, ``resources``, ``namespaces``) and give it back."""
+    place = "/api/v1/namespaces/kube-system/configmaps"
+    data = {"denied": yaml.safe_dump([rule])}
+    await kube.create(place, {"metadata": {"name": "sandbox-permissions"}, "data": data})
+    try:
+        yield
+    finally:
+        await kube.delete(f"{place}/sandbox-permissions")
 
 
 @contextlib.contextmanager

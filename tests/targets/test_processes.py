@@ -42,7 +42,7 @@ def here(request):
 @pytest.fixture
 def titled():
     """A process with vLLM's title, and one with brackets, blanks and a closing parenthesis in its name."""
-    program = "import sys, time, setproctitle as s; s.setproctitle(sys.argv[1]); print('up', flush=True); time.sleep(60)"
+    program = "import sys, time, setproctitle as s; s.setproctitle(sys.argv[1]); print(1, flush=True); time.sleep(60)"
     started = []
 
     def start(title: str) -> subprocess.Popen:
