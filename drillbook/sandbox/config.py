@@ -51,6 +51,8 @@ class SandboxConfig(msgspec.Struct, frozen=True, kw_only=True):
     backoff_initial: float = 10.0
     """Seconds of the first CrashLoopBackOff; each next one doubles (the kubelet's own figures are the defaults)."""
     backoff_max: float = 300.0
+    control: dict[str, str] = {}
+    """Settings of the control plane that differ from its defaults, by the name of its flag."""
     endpoint_delay: float = 0.1
     """Seconds from an EndpointSlice's change until the service proxy routes by it. kube-proxy is measured between some
     tens of milliseconds and its ``--iptables-min-sync-period`` of 1 s."""

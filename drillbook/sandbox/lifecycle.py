@@ -14,18 +14,21 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from drillbook import clock
 from drillbook.errors import DrillbookError, PreflightError, UnreachableError, UsageError
 from drillbook.sandbox import config as sandbox_config
 from drillbook.sandbox import images, processes, stack, subnets
 from drillbook.sandbox.config import SandboxConfig
+from drillbook.sandbox.control.settings import Settings
 from drillbook.sandbox.kube import Kube
 
 CONTROL, NODE = "drillbook.sandbox.control", "drillbook.sandbox.node"
+NODE_SETTINGS = ("backoff_initial", "backoff_max", "endpoint_delay")
 _START_LIMIT = {"sim": 60.0, "vllm": 600.0}
 """Seconds until the first answer; vLLM on two cores was seen to take 78 s an engine."""
 
@@ -62,17 +65,23 @@ def _folder(name: str) -> Path:
 
 async def up(
     name: str = "default", engine: str = "sim", replicas: int | None = None, vllm_python: str | None = None,
-    on_progress: Callable[[str], None] = lambda _line: None,
+    on_progress: Callable[[str], None] = lambda _line: None, settings: Mapping[str, float] = MappingProxyType({}),
 ) -> Sandbox:  # fmt: skip
     """Start a sandbox and wait until its router answers for a model; one that is up already is returned as it is.
 
     :param replicas: engines; 3 for ``sim``, 2 for ``vllm`` unless given.
     :param vllm_python: the Python of an environment with vLLM, for ``vllm``.
+    :param settings: seconds that differ from a real cluster's: ``backoff_initial``, ``backoff_max``,
+        ``endpoint_delay``, and those of the control plane (``node_monitor_grace_period`` …).
     :raises UsageError: an impossible name or engine.
     :raises PreflightError: it cannot run here, or did not come up; what was started is removed again.
     """
     if engine not in _START_LIMIT:
         raise UsageError(f"engine {engine!r} is not known", "the engines are sim and vllm")
+    unknown = set(settings) - {*NODE_SETTINGS, *Settings.__dataclass_fields__}
+    if unknown:
+        allowed = ", ".join(sorted({*NODE_SETTINGS, *Settings.__dataclass_fields__}))
+        raise UsageError(f"{min(unknown)!r} is not a setting of the sandbox", f"allowed are {allowed}")
     if engine == "vllm" and (vllm_python is None or shutil.which(vllm_python) is None):
         what = "engine vllm needs the Python of an environment with vLLM"
         raise PreflightError(what, "make vllm-env, or --vllm-python")
@@ -85,7 +94,7 @@ async def up(
         on_progress(f"removing what is left of sandbox {name}")
     await down(name)
     with _choosing():
-        config = _configure(name, engine, folder, vllm_python, replicas or 0)
+        config = _configure(name, engine, folder, vllm_python, replicas or 0, settings)
     try:
         await _start(config, replicas, on_progress)
     except BaseException:
@@ -96,13 +105,16 @@ async def up(
     return result
 
 
-def _configure(name: str, engine: str, folder: Path, vllm_python: str | None, replicas: int) -> SandboxConfig:
+def _configure(name: str, engine: str, folder: Path, vllm_python: str | None, replicas: int,
+               settings: Mapping[str, float]) -> SandboxConfig:  # fmt: skip
     bridged = os.geteuid() == 0 and Path("/proc/self/ns/net").exists()
     taken = [other.network for other in _all_configs()]
     config = SandboxConfig(
         name=name, engine=engine, state_dir=str(folder), api_port=_free_port(), bridged=bridged,
         network=subnets.choose(sandbox_config.tag_of(folder), taken, bridged=bridged), vllm_python=vllm_python or "",
         nodes=sandbox_config.nodes_for(replicas),
+        **{key: value for key, value in settings.items() if key in NODE_SETTINGS},
+        control={key: str(value) for key, value in settings.items() if key not in NODE_SETTINGS},
     )  # fmt: skip
     for part in ("control", "node", "logs", "models"):
         (folder / part).mkdir(parents=True, exist_ok=True)
@@ -116,7 +128,7 @@ def _configure(name: str, engine: str, folder: Path, vllm_python: str | None, re
 async def _start(config: SandboxConfig, replicas: int | None, on_progress: Callable[[str], None]) -> None:
     on_progress("starting the control plane and the node agent")
     _start_control(config)
-    _start_node(config)
+    start_node(config)
     kube = Kube(config.api_url)
     deadline = clock.monotonic() + _START_LIMIT[config.engine]
     await _until_ready(config, kube)
@@ -153,10 +165,13 @@ async def _until_ready(config: SandboxConfig, kube: Kube) -> None:
 def _start_control(config: SandboxConfig) -> None:
     arguments = ["--state-dir", str(config.path / "control"), "--port", str(config.api_port),
                  "--service-cidr", config.service_cidr]  # fmt: skip
+    for key, value in config.control.items():
+        arguments += ["--" + key.replace("_", "-"), value]
     processes.start(config.path, CONTROL, arguments, config.path / "logs" / "control.log")
 
 
-def _start_node(config: SandboxConfig) -> None:
+def start_node(config: SandboxConfig) -> None:
+    """Start the node agent; the runtime and the proxy of an earlier one are taken over."""
     arguments = ["--state-dir", config.state_dir, "--api", config.api_url]
     processes.start(config.path, NODE, arguments, config.path / "logs" / "node.log")
 

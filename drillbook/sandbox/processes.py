@@ -27,14 +27,19 @@ def start(state_dir: Path, module: str, arguments: Sequence[str], log: Path) -> 
 
 
 def marked(state_dir: Path) -> list[int]:
-    """Every process that carries the sandbox's mark in its environment, this one excepted."""
-    wanted = f"{MARK}={state_dir}".encode()
+    """Every process that carries the sandbox's mark in its environment, this one excepted.
+
+    The runtime carries it in its arguments alone: to let its forks change their titles, it had to give up the memory in
+    which the kernel shows its environment.
+    """
+    wanted, argument = f"{MARK}={state_dir}".encode(), f"--state-dir\0{state_dir}\0".encode()
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         with contextlib.suppress(OSError):  # gone, or another user's
-            if wanted in (entry / "environ").read_bytes().split(b"\0") and is_alive(int(entry.name)):
+            mine = wanted in (entry / "environ").read_bytes().split(b"\0")
+            if (mine or argument in (entry / "cmdline").read_bytes()) and is_alive(int(entry.name)):
                 found.append(int(entry.name))
     return found
 

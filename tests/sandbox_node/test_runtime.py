@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from pathlib import Path
 from uuid import uuid4
 
@@ -21,7 +20,8 @@ def spec(folder: Path, *argv: str, **more) -> ContainerSpec:
     id_ = uuid4().hex * 2
     return ContainerSpec(
         id=id_, pod="pod-uid", container="c", folder=str(folder / "containers" / id_), log=str(folder / f"{id_}.log"),
-        argv=argv, env={"PATH": os.environ["PATH"], **more.pop("env", {})}, hostname="engine-0", own_network=False, **more,
+        argv=argv, env={"PATH": os.environ["PATH"], **more.pop("env", {})}, hostname="engine-0", own_network=False,
+        **more,
     )  # fmt: skip
 
 
@@ -101,7 +101,8 @@ class TestContainers:
             Mount(source=str(source), target=target, read_only=True)
             for target in ("/drillbook-models/a", "/etc/drillbook-config", "/drillbook-deep/er/still")
         )
-        script = "cat /drillbook-models/a/key /etc/drillbook-config/key /drillbook-deep/er/still/key; ls -d /usr /etc/passwd; touch /drillbook-models/a/x || echo; echo read-only"
+        script = "cat /drillbook-models/a/key /etc/drillbook-config/key /drillbook-deep/er/still/key; "
+        script += "ls -d /usr /etc/passwd; touch /drillbook-models/a/x || echo; echo read-only"
         code, lines = await shell(client, runtime_process, script, mounts=mounts)
         assert code == 0, lines
         assert "valuevaluevalue" in lines[0]
@@ -122,12 +123,13 @@ class TestContainers:
         assert (await ended(client, container)).code == 0
         assert logged(container)[0] == "given program 1"
 
-    async def test_two_hundred_forks_start_within_two_seconds(self, client, runtime_process):
+    async def test_two_hundred_containers_start_as_forks_in_a_few_seconds(self, client, runtime_process):
         loop = asyncio.get_running_loop()
         begun = loop.time()
-        containers = [spec(runtime_process, "timeit", "-n1", "-r1", "import time; time.sleep(60)", entry="timeit:main") for _ in range(200)]
+        argv = ("timeit", "-n1", "-r1", "import time; time.sleep(60)")
+        containers = [spec(runtime_process, *argv, entry="timeit:main") for _ in range(200)]
         await asyncio.gather(*(client.start(container) for container in containers))
         took = loop.time() - begun
         records = await client.containers()
         assert sum(record.exit is None for record in records) == 200
-        assert took < 2.5, f"{took:.2f} s on {sys.platform}"
+        assert took < 10, f"{took:.2f} s; 1.3 s on two idle cores"
