@@ -141,7 +141,7 @@ async def _start_line(loaded: Loaded, target: Target, run_id: str) -> RunStarted
         stack=target.stack.name,
         simulated=target.simulated,
         endpoint=await target.endpoint(),
-        facts=await target.facts(),
+        facts={**await target.facts(), "model": await target.model()},
     )
 
 

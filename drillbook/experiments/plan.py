@@ -122,7 +122,9 @@ async def _answers(loaded: Loaded, target: Target) -> PreflightChecked:
     """One real request: a token must come back before a run may claim that it measures tokens."""
     spec = loaded.experiment.load
     url = await target.endpoint()
-    async with Client(url, await target.model(), api=spec.api, stall_timeout=spec.stall_timeout) as client:
+    async with Client(
+        url, await target.model(), api=spec.api, stall_timeout=spec.stall_timeout, timeout=spec.timeout
+    ) as client:
         record = await client.send("Say hello.", stream_kind=Stream.VERIFY, output_tokens=1)
     if record.outcome is not Outcome.OK or record.ttft is None:
         return PreflightChecked(
