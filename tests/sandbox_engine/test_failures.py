@@ -48,7 +48,7 @@ ENVIRONMENT = {
     "term-hang": {"SIM_ENGINE": QUICK + " seed=1"},
     "term-abort": {"SIM_ENGINE": QUICK + " seed=5"},
 }
-SHARED_CORES = 3
+SIDE_BY_SIDE = 4
 """Scenarios that run at the same time: each waits more than it works."""
 
 
@@ -56,7 +56,7 @@ SHARED_CORES = 3
 async def seen(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[dict[str, asyncio.Task[dict[str, Any]]]]:
     """What ``sim`` was seen to do, by scenario; all run side by side."""
     folder = tmp_path_factory.mktemp("failures")
-    gate = asyncio.Semaphore(SHARED_CORES)
+    gate = asyncio.Semaphore(SIDE_BY_SIDE)
 
     async def run(name: str) -> dict[str, Any]:
         tp = ["-tp", "2"] if name.startswith("tp2") else []

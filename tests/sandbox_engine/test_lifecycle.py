@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from engine_observer import SIM, Server
+from engine_observer import SIM, Server, Stream, samples, shape
 
 from conftest import Launch
 
@@ -139,3 +139,15 @@ async def terminated(server: Server) -> tuple[int, object, str]:
         await asyncio.sleep(0.02)
     os.kill(server.pid, signal.SIGTERM)
     return await asking
+
+
+async def test_a_small_kv_cache_preempts_and_says_so_in_the_metrics(launch: Launch) -> None:
+    server = await launch("--num-gpu-blocks-override", "64", sim="step=1ms")
+    streams = [Stream() for _ in range(4)]
+    await asyncio.gather(*(server.stream(one, 400, 20) for one in streams))
+    assert all(sum(shape(event).startswith("token") for event in one.events) == 400 for one in streams)
+    seen = samples(await server.text("/metrics"))
+    labels = '{engine="0",model_name="tiny"}'
+    assert seen[f"vllm:num_preemptions_total{labels}"] > 0
+    assert seen[f"vllm:request_num_preemptions_sum{labels}"] == seen[f"vllm:num_preemptions_total{labels}"]
+    assert seen[f"vllm:kv_cache_usage_perc{labels}"] == 0

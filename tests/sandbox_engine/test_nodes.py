@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from engine_observer import SIM, Server, free_port
+from engine_observer import SIM, Server, children, free_port
 
 HEAD, FAR = "10.211.77.1", "10.211.77.2"
 
@@ -33,17 +33,35 @@ async def both(servers: list[Server]) -> None:
     await launching
 
 
-async def test_two_nodes_answer_as_one_and_end_together(tmp_path: Path) -> None:
+async def test_the_far_rank_outlives_its_engine_until_it_is_told_to_end(tmp_path: Path) -> None:
     head, far = two_nodes(tmp_path, "127.0.0.1")
     try:
         await both([head, far])
         assert sorted(head.family.values()) == ["VLLM::EngineCore", "VLLM::Worker_TP0"]
-        assert far.find("VLLM::Worker_TP1")
+        orphan = far.find("VLLM::Worker_TP1")
         status, _, _ = await head.ask("/v1/completions", {"prompt": "Hello", "max_tokens": 5})
         assert status == 200
-        os.kill(head.pid, signal.SIGTERM)
+        os.kill(head.find("VLLM::EngineCore"), signal.SIGKILL)
         assert await head.gone(within=5) == 0
+        assert await far.gone(within=0.5) is None
+        assert orphan in children(far.pid)
+        os.kill(far.pid, signal.SIGTERM)
         assert await far.gone(within=5) == 0
+    finally:
+        await head.stop()
+        await far.stop()
+
+
+async def test_a_far_worker_that_dies_ends_the_engine_with_the_next_step(tmp_path: Path) -> None:
+    head, far = two_nodes(tmp_path, "127.0.0.1")
+    try:
+        await both([head, far])
+        os.kill(far.find("VLLM::Worker_TP1"), signal.SIGKILL)
+        assert await far.gone(within=5) == 0
+        assert await head.probe("/health") == 200
+        status, _, _ = await head.ask("/v1/completions", {"prompt": "Hello", "max_tokens": 5})
+        assert status == 500
+        assert await head.gone(within=5) == 0
     finally:
         await head.stop()
         await far.stop()

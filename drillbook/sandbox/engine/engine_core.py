@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from drillbook import clock
 from drillbook.sandbox.engine import log, wire
-from drillbook.sandbox.engine.executor import Executor, ExecutorError, StepTimeoutError
+from drillbook.sandbox.engine.executor import Executor, ExecutorError, StepFailedError
 from drillbook.sandbox.engine.group import Group
 from drillbook.sandbox.engine.kv_cache import KVCache
 from drillbook.sandbox.engine.scheduler import Batch, Scheduler
@@ -58,7 +58,7 @@ class EngineCore:
                 self._step()
             self._executor.stop()
             select.select([self._client], [], [], self._settings.linger)
-        except StepTimeoutError as failure:
+        except StepFailedError as failure:
             self._die(failure)
             self._executor.stop()
             return 1

@@ -13,6 +13,8 @@ from drillbook import clock
 from drillbook.sandbox.engine import log
 from drillbook.sandbox.engine.http_series import HTTPSeries
 
+KEEP_ALIVE = 5.0
+"""Seconds until an idle connection is closed: uvicorn's default, short enough for routers to run into it."""
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 PHRASES = {
     200: "OK",
@@ -46,7 +48,9 @@ class HTTPServer:
         app = web.Application(middlewares=[self._watch], client_max_size=1 << 26)
         app.add_routes(routes)
         app.on_response_prepare.append(self._add_headers)
-        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
+        self._runner = web.AppRunner(
+            app, access_log=None, handler_cancellation=True, keepalive_timeout=KEEP_ALIVE, shutdown_timeout=0.1
+        )
         self._site: web.SockSite | None = None
 
     async def start(self, sock: socket.socket) -> None:

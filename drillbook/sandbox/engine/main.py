@@ -33,7 +33,10 @@ from drillbook.sandbox.engine.worker import pair
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one server with vLLM's arguments (``sys.argv`` without its first word by default); returns the exit code."""
     words = sys.argv[1:] if argv is None else argv
-    given = arguments.parse(words)
+    try:
+        given = arguments.parse(words)
+    except SystemExit as stop:  # argparse's way to refuse, or to end after --help
+        return stop.code if isinstance(stop.code, int) else 2
     try:
         settings = Settings.of(os.environ)
     except UsageError as error:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from setproctitle import setproctitle
 
+from drillbook import clock
 from drillbook.sandbox.engine import log
 
 
@@ -68,6 +70,25 @@ def wait() -> dict[int, int]:
     """Wait until a child ends; exit codes by process id, as ``reap`` gives them."""
     os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
     return reap()
+
+
+def end(pids: Sequence[int], *, grace: float, term: float) -> None:
+    """End children as vLLM does: wait ``grace`` seconds, SIGTERM, wait ``term`` seconds, SIGKILL."""
+    left = _outlasting(pids, grace)
+    for number, patience in ((signal.SIGTERM, term), (signal.SIGKILL, 0.0)):
+        for pid in left:
+            kill(pid, number)
+        left = _outlasting(left, patience)
+
+
+def _outlasting(pids: Sequence[int], seconds: float) -> list[int]:
+    deadline = clock.monotonic() + seconds
+    while True:
+        pids = [pid for pid in pids if is_alive(pid)]
+        left = deadline - clock.monotonic()
+        if not pids or left <= 0:
+            return pids
+        select.select([], [], [], min(0.02, left))
 
 
 def kill_tree(pid: int) -> None:

@@ -22,13 +22,18 @@ def title(rank: int, world: int) -> str:
 
 
 class Worker:
-    """One rank of the group."""
+    """One rank of the group. ``remote``: its EngineCore is on another node, whose end it does not notice (measured:
+    it was there, and its node looked well, more than a minute after).
+    """
 
-    def __init__(self, rank: int, host: str, channel: wire.Channel, settings: Settings) -> None:
+    def __init__(
+        self, rank: int, host: str, channel: wire.Channel, settings: Settings, *, remote: bool = False
+    ) -> None:
         self.rank = rank
         self._host = host
         self._channel = channel
         self._settings = settings
+        self._remote = remote
         self._collective = False
         self._terminated = False
 
@@ -48,6 +53,9 @@ class Worker:
         while True:
             message = self._channel.one()
             if not isinstance(message, wire.Execute):
+                if self._remote:
+                    self._collective = True
+                    self._stuck()
                 time.sleep(self._settings.leave)
                 return 0
             time.sleep(message.seconds)
