@@ -63,7 +63,8 @@ def applied(current: Json, config: Json, manager: str, subresource: str, *, forc
         raise _conflict(clashes)
     lost = frozenset(path for _, path in clashes)
     owned_elsewhere: Fields = frozenset().union(*(fields for _, fields in others)) - lost
-    for path in sorted(mine - frozenset(wanted) - owned_elsewhere, key=len):
+    # an item goes before its fields, for without its key it could not be found
+    for path in sorted(mine - frozenset(wanted) - owned_elsewhere, key=lambda path: (len(path), path[-1] != ".")):
         managedfields.remove(current, path)
     result: Json = _merge(current, config, ())
     version = dig(config, "metadata", "resourceVersion")

@@ -8,7 +8,7 @@ import msgspec
 import yaml
 from aiohttp import web
 
-from drillbook.sandbox.control import statuses
+from drillbook.sandbox.control import protobuf, statuses
 from drillbook.sandbox.control.kinds import Kind
 from drillbook.sandbox.control.objects import Json
 
@@ -25,7 +25,9 @@ async def read(request: web.Request) -> Any:
     if not data:
         return None
     kind = content_type(request)
-    if "protobuf" in kind or "cbor" in kind:
+    if kind == protobuf.MEDIA_TYPE:
+        return protobuf.decode(data)
+    if kind.endswith("+cbor"):
         raise statuses.unsupported_media(f"the body of the request was in an unknown format - accepted media types "
                                          f"include: application/json, application/yaml (not {kind})")
     try:

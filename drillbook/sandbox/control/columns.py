@@ -22,7 +22,7 @@ class Printer:
     columns: tuple[tuple[str, str, int], ...]
     cells: Cells
     age: bool = True
-    age_before_wide: bool = True
+    name_first: bool = True
 
 
 def _columns(text: str) -> tuple[tuple[str, str, int], ...]:
@@ -189,7 +189,7 @@ PRINTERS: dict[str, Printer] = {
     "serviceaccounts": Printer(_columns("Secrets*"), lambda obj: [len(obj.get("secrets") or [])]),
     "leases.coordination.k8s.io": Printer(_columns("Holder"), lambda obj: [dig(obj, "spec", "holderIdentity")]),
     "events": Printer(_columns("Last_Seen Type Reason Object Subobject+ Source+ Message First_Seen+ Count*+"), _event,
-                      age=False),
+                      age=False, name_first=False),
     "horizontalpodautoscalers.autoscaling": Printer(_columns("Reference Targets MinPods MaxPods* Replicas*"),
                                                     _autoscaler),
     "poddisruptionbudgets.policy": Printer(_columns("Min_Available Max_Unavailable Allowed_Disruptions*"), _budget),

@@ -22,7 +22,7 @@ def _tokens(pointer: str) -> list[str]:
 
 
 def _index(token: str, length: int, pointer: str) -> int:
-    if not token.isdigit() or str(int(token)) != token or int(token) >= length:
+    if not token.isdecimal() or str(int(token)) != token or int(token) >= length:
         raise _refuse(f"the list at {pointer!r} has no index {token!r}")
     return int(token)
 
@@ -90,6 +90,8 @@ def apply_json_patch(document: Any, operations: Any) -> Any:
         op, path = operation["op"], operation["path"]
         if op in ("add", "replace", "test") and "value" not in operation:
             raise ApiError(400, "BadRequest", f"operation {op!r} at {path!r} wants a 'value'")
+        if op in ("move", "copy") and not isinstance(operation.get("from"), str):
+            raise ApiError(400, "BadRequest", f"operation {op!r} at {path!r} wants a 'from'")
         if op == "add":
             result = _add(result, path, _copy(operation["value"]))
         elif op == "remove":
@@ -98,12 +100,12 @@ def apply_json_patch(document: Any, operations: Any) -> Any:
             _find(result, path)
             result = _add(_remove(result, path), path, _copy(operation["value"]))
         elif op == "move":
-            moved = _find(result, operation.get("from", ""))
+            moved = _find(result, operation["from"])
             if path.startswith(operation["from"] + "/"):
                 raise _refuse(f"cannot move {operation['from']!r} into itself")
             result = _add(_remove(result, operation["from"]), path, moved)
         elif op == "copy":
-            result = _add(result, path, _copy(_find(result, operation.get("from", ""))))
+            result = _add(result, path, _copy(_find(result, operation["from"])))
         elif op == "test":
             if not _same(_find(result, path), operation["value"]):
                 raise _refuse(f"the test at {path!r} failed")

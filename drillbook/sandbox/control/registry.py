@@ -5,10 +5,11 @@ HTTP handlers and controllers use this same door. Everything is synchronous: bet
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import random
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from drillbook.sandbox.control import deletion, statuses, strategies, times, validation
 from drillbook.sandbox.control.deletion import DeleteOptions
@@ -59,8 +60,9 @@ class Registry:
         obj["apiVersion"], obj["kind"] = kind.stored_api_version, kind.kind
         metadata["uid"] = str(uuid.uuid4())
         metadata["creationTimestamp"] = times.stamp()
-        strategies.prepare_create(kind, obj, self.settings)
-        validation.check(kind, obj, None)
+        with _shaped(kind):
+            strategies.prepare_create(kind, obj, self.settings)
+            validation.check(kind, obj, None)
         self._check_namespace(kind, namespace)
         if self.store.get(kind.resource, namespace, metadata["name"]) is not None:
             raise statuses.already_exists(kind.resource, metadata["name"])
@@ -68,6 +70,7 @@ class Registry:
             self._assign_address(obj)
         elif kind.resource == "pods":
             self._resolve_priority(obj)
+            obj["status"]["qosClass"] = strategies.qos_class(obj["spec"])
         if dry_run:
             return Entry(obj, 0)
         return self.store.put(kind, obj)
@@ -94,9 +97,10 @@ class Registry:
         metadata["resourceVersion"] = old["metadata"]["resourceVersion"]
         obj["apiVersion"], obj["kind"] = old["apiVersion"], old["kind"]
         self._check_finalizers(kind, obj, old)
-        strategies.prepare_update(kind, obj, old, subresource)
-        if subresource != "status":
-            validation.check(kind, obj, old)
+        with _shaped(kind):
+            strategies.prepare_update(kind, obj, old, subresource)
+            if subresource != "status":
+                validation.check(kind, obj, old)
         if dry_run:
             return Entry(obj, entry.revision)
         if deletion.is_finished(kind, obj):
@@ -184,6 +188,16 @@ class Registry:
         if found is None and builtin is None:
             raise statuses.forbidden("pods", name_of(pod), f"no PriorityClass with name {name} was found")
         pod["spec"]["priority"] = builtin if found is None else int(found.get("value", 0))
+
+
+@contextlib.contextmanager
+def _shaped(kind: Kind) -> Iterator[None]:
+    """Without schemas, an object of the wrong shape shows where its fields are first used. Raises ApiError 400."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as problem:
+        raise statuses.bad_request(f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
+                                   f"a field has the wrong shape: {problem}") from problem
 
 
 def key_of(obj: Json) -> tuple[str, str]:

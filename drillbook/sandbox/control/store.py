@@ -151,10 +151,12 @@ class Store:
         return entry
 
     def since(self, resource: str, revision: int) -> list[Change]:
-        """What happened after ``revision``. Raises ApiError 410 where that is no longer known."""
+        """What happened after ``revision``. Raises ApiError 410 where that is no longer known, or never was (a client
+        that outlived another store must list anew).
+        """
         history = self._histories.get(resource)
         floor = self._start if history is None else history.floor
-        if revision < floor:
+        if revision < floor or revision > self.revision:
             raise statuses.expired(revision, floor)
         return [] if history is None else [change for change in history.changes if change.entry.revision > revision]
 

@@ -60,7 +60,7 @@ def _admit_pod(pod: Json, settings: Settings) -> None:
     if not isinstance(spec, dict):
         return
     lwsgroups.admit(pod)
-    pod["status"] = {"phase": "Pending", "qosClass": qos_class(spec)}
+    pod["status"] = {"phase": "Pending"}
     tolerations = spec.setdefault("tolerations", [])
     for taint in (_NOT_READY, _UNREACHABLE):
         tolerated = any(row.get("key") in (None, "", taint) and row.get("effect") in (None, "", "NoExecute")

@@ -22,12 +22,13 @@ def table(kind: Kind, objects: Iterable[Json], include: str, resource_version: s
     """``include`` is the query's ``includeObject``: Metadata, Object or None."""
     printer = columns.PRINTERS.get(kind.resource) or columns.of_custom(kind)
     result: Json = {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {"resourceVersion": resource_version}}
-    definitions = [_NAME, *(_definition(*column) for column in printer.columns)]
-    if printer.age:
-        position = next((i for i, row in enumerate(definitions) if row["priority"]), len(definitions))
-        definitions.insert(position if printer.age_before_wide else len(definitions), _AGE)
+    definitions = [_definition(*column) for column in printer.columns]
+    age = next((i for i, row in enumerate(definitions) if row["priority"]), len(definitions)) if printer.age else None
+    if age is not None:
+        definitions.insert(age, _AGE)
+    definitions = [_NAME, *definitions] if printer.name_first else [*definitions, {**_NAME, "priority": 1}]
     result["columnDefinitions"] = definitions if headers else None
-    result["rows"] = [_row(kind, printer, obj, include, definitions) for obj in objects]
+    result["rows"] = [_row(printer, obj, include, age) for obj in objects]
     return result
 
 
@@ -35,11 +36,11 @@ def _definition(name: str, kind: str, priority: int) -> Json:
     return {"name": name, "type": kind, "format": "", "description": name, "priority": priority}
 
 
-def _row(kind: Kind, printer: columns.Printer, obj: Json, include: str, definitions: list[Json]) -> Json:
-    cells = [name_of(obj), *printer.cells(obj)]
-    if printer.age:
-        cells.insert(definitions.index(_AGE), times.age(dig(obj, "metadata", "creationTimestamp")))
-    row: Json = {"cells": cells}
+def _row(printer: columns.Printer, obj: Json, include: str, age: int | None) -> Json:
+    cells = printer.cells(obj)
+    if age is not None:
+        cells.insert(age, times.age(dig(obj, "metadata", "creationTimestamp")))
+    row: Json = {"cells": [name_of(obj), *cells] if printer.name_first else [*cells, name_of(obj)]}
     if include == "Object":
         row["object"] = obj
     elif include != "None":

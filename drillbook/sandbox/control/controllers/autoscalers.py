@@ -132,8 +132,8 @@ class Autoscalers(Controller):
         if stable != wanted:
             reason, word, most = ("ScaleDownStabilized", "higher", "highest") if stable > wanted else \
                 ("ScaleUpStabilized", "lower", "lowest")
-            _set(status, "AbleToScale", "True", reason, f"recent recommendations were {word} than current one, applying "
-                                                        f"the {most} recent recommendation")
+            _set(status, "AbleToScale", "True", reason,
+                 f"recent recommendations were {word} than current one, applying the {most} recent recommendation")
         else:
             _set(status, "AbleToScale", "True", "ReadyForNewScale", "recommended size matches current size")
         if stable > current:

@@ -74,7 +74,8 @@ class EndpointsOfServices(Controller):
             _, subset = groups.setdefault(repr(ports), (ports, {}))
             field = "addresses" if anyway or podset.is_ready(pod) else "notReadyAddresses"
             subset.setdefault(field, []).append(_address(service, pod))
-        subsets = [{**subset, "ports": ports} if ports else subset for ports, subset in groups.values()]
+        subsets = [{**subset, "ports": [_without_empty_name(port) for port in ports]} if ports else subset
+                   for ports, subset in groups.values()]
         namespace, name = namespace_of(service), name_of(service)
         labels = dict(labels_of(service))
         if dig(service, "spec", "clusterIP") == "None":
@@ -124,8 +125,13 @@ def _ports(service: Json, pod: Json) -> list[Json]:
         number = target if isinstance(target, int) else _named_port(pod, str(target))
         if number is not None:
             row = {"port": number, "protocol": port.get("protocol", "TCP")}
-            found.append({"name": port["name"], **row} if port.get("name") else row)
+            found.append({"name": port.get("name", ""), **row})
     return found
+
+
+def _without_empty_name(port: Json) -> Json:
+    """Endpoints leave an empty name out; EndpointSlices spell it, and clients rely on either."""
+    return {key: value for key, value in port.items() if key != "name" or value}
 
 
 def _named_port(pod: Json, name: str) -> int | None:
