@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from drillbook.model.experiment import Step
 from drillbook.model.plan import PlannedFault
 from drillbook.model.undo import UndoOperation
+from drillbook.targets.answers import UnavailableError
 from drillbook.targets.target import Target
 
 Record = Callable[[tuple[UndoOperation, ...]], Awaitable[None]]
@@ -32,6 +34,20 @@ class Bite:
 
     bit: bool
     detail: str
+
+
+async def strike(calls: Iterable[Awaitable[object]]) -> str:
+    """Carry out all calls and wait for all. Answers what is uncertain: a call without an answer may have landed, and
+    the proof will tell.
+
+    :raises DrillbookError: the first refusal, once all have ended.
+    """
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, BaseException) and not isinstance(answer, UnavailableError):
+            raise answer
+    unanswered = [str(answer) for answer in answers if isinstance(answer, UnavailableError)]
+    return f"; no answer to {len(unanswered)} of {len(answers)} requests: {unanswered[0]}" if unanswered else ""
 
 
 class Fault(Protocol):
@@ -76,5 +92,9 @@ class Draw:
         random.Random(f"{self._seed}/{salt}").shuffle(order)  # noqa: S311  (a drill, not a secret: it must be repeatable)
         order.sort(key=lambda pod: pod["metadata"]["uid"] in self._taken)
         chosen = order[:count]
-        self._taken |= {pod["metadata"]["uid"] for pod in chosen}
+        self.take(chosen)
         return sorted(chosen, key=lambda pod: str(pod["metadata"]["name"]))
+
+    def take(self, pods: list[dict[str, Any]]) -> None:
+        """Later steps choose these last."""
+        self._taken |= {pod["metadata"]["uid"] for pod in pods}

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from drillbook import clock
 from drillbook.errors import RefusedError, UnreachableError
-from drillbook.faults.fault import Bite, Draw, Fault, Injected, Record
+from drillbook.faults.fault import Bite, Draw, Fault, Injected, Record, strike
 from drillbook.faults.selection import runs, select
 from drillbook.model.experiment import Duration, PodStep
 from drillbook.model.plan import Call, Permission, PlannedFault
@@ -35,7 +35,7 @@ class PodKillStep(PodStep):
     """Grace 0: the API forgets the pod at once, and nobody waits for its processes to end."""
 
     @model_validator(mode="after")
-    def _whole(self) -> PodKillStep:
+    def _sensible(self) -> PodKillStep:
         if self.grace is not None and self.grace != int(self.grace):
             raise ValueError("grace is counted in whole seconds by Kubernetes: write 0s, 1s, 30s")
         if self.force and self.grace:
@@ -81,8 +81,8 @@ class PodKill:
             _must_live(ref, found[ref.uid])
         graces = [_grace(planned, pod) for pod in found.values()]
         await record(())
-        await asyncio.gather(*(self._delete(ref, planned, target) for ref in planned.targets))
-        return Injected(f"deleted {', '.join(ref.name for ref in planned.targets)}", seen={"grace": max(graces)})
+        doubt = await strike(self._delete(ref, planned, target) for ref in planned.targets)
+        return Injected(f"deleted {', '.join(ref.name for ref in planned.targets)}{doubt}", seen={"grace": max(graces)})
 
     async def _delete(self, ref: ObjectRef, planned: PlannedFault, target: Target) -> None:
         grace = planned.options.get("grace")

@@ -12,7 +12,7 @@ from typing import Literal
 from drillbook import clock
 from drillbook.errors import DrillbookError, RefusedError
 from drillbook.faults import victims
-from drillbook.faults.fault import Bite, Draw, Fault, Injected, Record
+from drillbook.faults.fault import Bite, Draw, Fault, Injected, Record, strike
 from drillbook.faults.victims import ProcessStep, Victim
 from drillbook.model.plan import PlannedFault
 from drillbook.model.undo import SignalProcess
@@ -63,9 +63,9 @@ class ProcessHang:
                 )
         undo = tuple(_undo(victim) for victim in found)
         await record(undo)
-        await asyncio.gather(*(_stop(victim, target) for victim in found))
+        doubt = await strike(_stop(victim, target) for victim in found)
         count = sum(len(victim.processes) for victim in found)
-        return Injected(f"SIGSTOP sent to {count} process(es)", undo=undo, seen={"victims": found})
+        return Injected(f"SIGSTOP sent to {count} process(es){doubt}", undo=undo, seen={"victims": found})
 
     async def verify(self, planned: PlannedFault, injected: Injected, target: Target, seconds: float) -> Bite:
         until = clock.monotonic() + seconds

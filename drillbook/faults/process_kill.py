@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 from drillbook import clock
 from drillbook.errors import DrillbookError
 from drillbook.faults import victims
-from drillbook.faults.fault import Bite, Draw, Fault, Injected, Record
+from drillbook.faults.fault import Bite, Draw, Fault, Injected, Record, strike
 from drillbook.faults.victims import ProcessStep, Victim
 from drillbook.model.plan import PlannedFault
 from drillbook.targets import processes
@@ -56,9 +56,9 @@ class ProcessKill:
     async def inject(self, planned: PlannedFault, target: Target, record: Record) -> Injected:
         found = await victims.find(planned.targets, planned.container, str(planned.options["process"]), target)
         await record(())
-        await asyncio.gather(*(_kill(victim, target) for victim in found))
+        doubt = await strike(_kill(victim, target) for victim in found)
         count = sum(len(victim.processes) for victim in found)
-        return Injected(f"SIGKILL sent to {count} process(es)", seen={"victims": found})
+        return Injected(f"SIGKILL sent to {count} process(es){doubt}", seen={"victims": found})
 
     async def verify(self, planned: PlannedFault, injected: Injected, target: Target, seconds: float) -> Bite:
         until = clock.monotonic() + seconds

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from drillbook import clock
 from drillbook.errors import PreflightError, RefusedError, UnreachableError, UnsupportedError
-from drillbook.faults.fault import Bite, Draw, Fault, Injected, Record
+from drillbook.faults.fault import Bite, Draw, Fault, Injected, Record, strike
 from drillbook.faults.selection import runs
 from drillbook.model.experiment import Step
 from drillbook.model.plan import BlastRadius, Call, Permission, PlannedFault
@@ -107,10 +107,10 @@ class Scale:
         undo = (_undo(ref, workload, replicas),)
         await record(undo)
         try:
-            await target.kube.patch(paths.of(ref), _patch(ref, before, replicas), "json")
+            doubt = await strike([target.kube.patch(paths.of(ref), _patch(ref, before, replicas), "json")])
         except (ConflictError, InvalidError) as error:
             raise RefusedError(f"{ref} was scaled by someone else at the same moment: {error}") from error
-        return Injected(f"{ref} scaled from {before} to {replicas}", undo=undo)
+        return Injected(f"{ref} scaled from {before} to {replicas}{doubt}", undo=undo)
 
     async def verify(self, planned: PlannedFault, injected: Injected, target: Target, seconds: float) -> Bite:
         (ref,) = planned.targets

@@ -36,6 +36,7 @@ async def select(step: PodStep, index: int, target: Target, draw: Draw) -> tuple
                 f"step {index} ({step.fault}): no running {step.role} pod is called {', '.join(missing)} in {where}",
                 hint=f"there are {', '.join(pod['metadata']['name'] for pod in usable)}",
             )
+        draw.take(chosen)
     else:
         count = len(usable) if step.count == "all" else step.count
         if not 1 <= count <= len(usable):

@@ -117,4 +117,6 @@ class UndoRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def remaining(self) -> tuple[UndoEntry, ...]:
-        return tuple(entry for entry in self.entries if entry.state in (EntryState.ARMED, EntryState.FAILED))
+        """What may still have to be undone; a fault without any undo (a killed pod) leaves nothing."""
+        open_states = (EntryState.ARMED, EntryState.FAILED)
+        return tuple(entry for entry in self.entries if entry.operations and entry.state in open_states)

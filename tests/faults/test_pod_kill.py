@@ -8,7 +8,11 @@ import pytest
 from drillbook.errors import RefusedError
 from drillbook.faults.fault import Draw
 from drillbook.faults.pod_kill import FAULT, PodKillStep
+from drillbook.model.experiment import TargetSpec
 from drillbook.targets import paths
+from drillbook.targets.kube import Kube
+from drillbook.targets.stack import stack_named
+from drillbook.targets.target import Target
 
 
 async def planned(target, **options):
@@ -85,6 +89,23 @@ async def test_a_deletion_that_is_forbidden_is_refused_in_the_server_s_words(tar
         with pytest.raises(RefusedError, match="forbidden"):
             await FAULT.inject(plan, target, Recorded())
     assert "deletionTimestamp" not in (await kube.get(paths.pod(namespace, "engine-0")))["metadata"]
+
+
+async def test_a_request_without_an_answer_is_left_to_the_proof(own_plane):
+    async with await Kube.from_kubeconfig(own_plane.kubeconfig) as kube:
+        await planes.make_namespace(kube)
+        await planes.make_pod(kube, "engine-0")
+        target = Target(kube, TargetSpec(), planes.NAMESPACE, stack_named("production-stack"))
+        plan = await planned(target, grace="0s")
+
+        async def server_dies(_: object) -> None:
+            await asyncio.to_thread(own_plane.kill)
+
+        injected = await FAULT.inject(plan, target, server_dies)
+        assert "no answer to 1 of 1" in injected.detail
+        assert not (await FAULT.verify(plan, injected, target, 0.3)).bit
+        await asyncio.to_thread(own_plane.start)
+        assert not (await FAULT.verify(plan, injected, target, 0.3)).bit
 
 
 @pytest.mark.root

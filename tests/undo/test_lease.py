@@ -6,9 +6,14 @@ import pytest
 
 from drillbook import clock
 from drillbook.errors import PreflightError
-from drillbook.model.undo import UndoEntry
+from drillbook.model.undo import DeleteObject, ObjectRef, UndoEntry
 from drillbook.undo import lease
 from drillbook.undo.record import FencedError, UndoStore
+
+OPERATION = DeleteObject(
+    object=ObjectRef(api_version="v1", kind="ConfigMap", plural="configmaps", namespace="llm", name="made", uid="u")
+)
+"""Something to undo; nothing here carries it out."""
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +58,7 @@ async def test_a_dead_run_that_left_nothing_gives_way_and_is_fenced(kube, namesp
     second = await lease.acquire(kube, namespace, "run-2", seconds=1, on_wait=waits.append)
     assert waits
     with pytest.raises(FencedError):
-        await store.arm(UndoEntry(id="0-a", fault="x", operations=()))
+        await store.arm(UndoEntry(id="0-a", fault="x", operations=(OPERATION,)))
     await second.release()
 
 
@@ -61,7 +66,7 @@ async def test_a_dead_run_that_left_nothing_gives_way_and_is_fenced(kube, namesp
 async def test_a_run_that_left_something_is_recovered_first(kube, namespace, tmp_path, released):
     held = await lease.acquire(kube, namespace, "run-1", seconds=1)
     store = await UndoStore.create(kube, namespace, "run-1", "A title", tmp_path)
-    await store.arm(UndoEntry(id="0-a", fault="x", operations=()))
+    await store.arm(UndoEntry(id="0-a", fault="x", operations=(OPERATION,)))
     await (held.release() if released else die(held))
     with pytest.raises(PreflightError, match=r"left 1 fault") as caught:
         await lease.acquire(kube, namespace, "run-2", seconds=1)
@@ -77,7 +82,7 @@ async def test_one_whose_lease_was_taken_away_hears_of_it_and_injects_nothing(ku
     async with asyncio.timeout(5):
         await held.lost.wait()
     with pytest.raises(FencedError, match="lost"):
-        await store.arm(UndoEntry(id="0-a", fault="x", operations=()))
+        await store.arm(UndoEntry(id="0-a", fault="x", operations=(OPERATION,)))
     await held.release()
 
 

@@ -6,16 +6,21 @@ import msgspec
 import pytest
 
 from drillbook.errors import UndoError
-from drillbook.model.undo import EntryState, UndoEntry, UndoRecord
+from drillbook.model.undo import DeleteObject, EntryState, ObjectRef, UndoEntry, UndoRecord
 from drillbook.targets import paths
 from drillbook.targets.answers import ConflictError, UnavailableError
 from drillbook.targets.kube import Kube
 from drillbook.undo import folder as folders
 from drillbook.undo.record import KEY, FencedError, UndoStore, find_records, name_of
 
+OPERATION = DeleteObject(
+    object=ObjectRef(api_version="v1", kind="ConfigMap", plural="configmaps", namespace="llm", name="made", uid="u")
+)
+"""Something to undo; nothing here carries it out."""
+
 
 def entry(name: str) -> UndoEntry:
-    return UndoEntry(id=name, fault="process-hang", operations=())
+    return UndoEntry(id=name, fault="process-hang", operations=(OPERATION,))
 
 
 async def stored(store: UndoStore) -> UndoRecord:
@@ -123,6 +128,13 @@ async def test_with_the_target_s_record_lost_the_folder_s_serves(store, kube, na
     assert folders.read(tmp_path).remaining == ()
     with pytest.raises(UndoError, match="no undo record"):
         await UndoStore.open(kube, namespace, "run-9", tmp_path)
+
+
+async def test_a_fault_that_has_no_undo_leaves_nothing_to_be_undone(store):
+    await store.arm(UndoEntry(id="0-pod-kill", fault="pod-kill", operations=()))
+    assert store.record.remaining == ()
+    await store.close("runner")
+    await store.remove()
 
 
 async def test_a_run_s_id_is_used_once(store, kube, namespace, tmp_path):
