@@ -31,12 +31,15 @@ def objects(config: SandboxConfig, replicas: int | None = None) -> list[Json]:
             obj["spec"]["replicas"] = _DEFAULT_REPLICAS[config.engine] if replicas is None else replicas
             obj["spec"]["template"]["spec"]["volumes"][0]["hostPath"]["path"] = str(config.path / "models" / MODEL)
         if not config.bridged:
-            _listen_on_own_address(obj)
+            _share_the_machine(obj)
     return result
 
 
-def _listen_on_own_address(obj: Json) -> None:
-    """Where pods share the machine's network, each may only take its own address, not all of them."""
+def _share_the_machine(obj: Json) -> None:
+    """Without root: each pod may only take its own address, not all of them, and no Service a port below 1024."""
+    if obj["kind"] == "Service":
+        for port in obj["spec"]["ports"]:
+            port["port"] += 8000 if port["port"] < 1024 else 0
     for container in obj.get("spec", {}).get("template", {}).get("spec", {}).get("containers", []):
         container["args"] = [word.replace("0.0.0.0", "$(POD_IP)") for word in container.get("args", [])]  # noqa: S104
 

@@ -219,7 +219,7 @@ class Container:
             target = self.definition.get("terminationMessagePath") or "/dev/termination-log"
             mounts.append(Mount(source=str(folder / "termination-log"), target=target))
         elif self.definition.get("volumeMounts"):
-            home.volumes.mounts(self.definition, env)
+            self._event("FailedMount", "volumes are not mounted: this machine allows no mount namespaces", warning=True)
         limit = (self.definition.get("resources") or {}).get("limits", {}).get("memory")
         (home.folder / "logs" / self.name).mkdir(parents=True, exist_ok=True)
         target_name = self.definition.get("targetContainerName")

@@ -28,7 +28,7 @@ from drillbook.sandbox.node.spec import ContainerRecord, ContainerSpec, Exit
 
 SOCKET = "runtime.sock"
 LARGEST_MESSAGE = 1 << 17
-_ENTERED = {"mnt": ns.NEW_MOUNT, "net": ns.NEW_NETWORK, "uts": ns.NEW_UTS}
+_ENTERED = {"mnt": ns.NEW_MOUNT, "uts": ns.NEW_UTS}
 
 
 def _open(path: str) -> int:
@@ -173,7 +173,8 @@ class Runtime:
         if container.record.exit is not None:
             raise OSError("container not running")
         pid = container.record.pid
-        entered = {kind: _open(f"/proc/{pid}/ns/{name}") for name, kind in _ENTERED.items()}
+        kinds = {**_ENTERED, **({"net": ns.NEW_NETWORK} if self._own_networks else {})}
+        entered = {kind: _open(f"/proc/{pid}/ns/{name}") for name, kind in kinds.items()}
 
         def child(errors: int) -> None:
             stdio, cwd = launch.Stdio(fds[0], fds[1], fds[2], errors), container.spec.cwd
@@ -259,6 +260,8 @@ class Runtime:
                 self._send(client, {"event": "exec-exited", "token": token, "code": code})
 
     def _container_ended(self, container: _Container, code: int) -> None:
+        if not self._isolated:
+            _kill_session(container.record.pid)
         for fd in list(container.pipes):
             with contextlib.suppress(BlockingIOError):  # a process that outlived its main one still holds the pipe
                 while data := os.read(fd, 65536):
@@ -272,15 +275,41 @@ class Runtime:
             self._send(client, event)
 
 
+def _kill_session(leader: int) -> None:
+    """Without PID namespaces: end what a container's main process leaves behind."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if os.getsid(int(entry.name)) == leader:
+                    os.kill(int(entry.name), signal.SIGKILL)
+
+
 def main(folder: Path, preload: list[str], *, bridged: bool) -> None:
     """Run the runtime of the sandbox whose state directory's ``node`` folder this is, until SIGTERM."""
     isolated = True
     if os.geteuid() != 0:
         try:
-            ns.become_root_of_user_namespace()
+            _become_root_of_own_namespaces()
         except OSError:
             isolated = False
     for module in preload:
         importlib.import_module(module)
     launch.prepare_titles()
     Runtime(folder, isolated=isolated, own_networks=bridged).serve()
+
+
+def _become_root_of_own_namespaces() -> None:
+    """Without root: continue as root of a user namespace, in a child, whose PID namespace is that one's own too.
+
+    Else the kernel would not let the runtime's later children return to the PID namespace that it was started in.
+
+    :raises OSError: the kernel or its configuration forbids it.
+    """
+    ns.become_root_of_user_namespace()
+    ns.unshare(ns.NEW_PID | ns.NEW_MOUNT)
+    child = os.fork()
+    if child:
+        os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) & 0xFF)
+    ns.die_with_parent()
+    ns.mount(None, "/", None, ns.MS_REC | ns.MS_PRIVATE)
+    ns.mount("proc", "/proc", "proc", ns.MS_NOSUID | ns.MS_NODEV | ns.MS_NOEXEC)
