@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 
 import pytest
+from histories import Run, drill, refused, served
+
 from drillbook.experiments import check
 from drillbook.model.events import FaultChanged, FaultState, Phase, PhaseStarted, RunEnded, RunStarted
 from drillbook.model.history import History
 from drillbook.model.judgement import Judgement
 from drillbook.model.verdict import Verdict
-from histories import Run, drill, refused, served
 
 EASY = ["goodput >= 1%", "recovered within 30s"]
 """Expectations that hold in every one of these runs, if only their values were looked at."""
@@ -36,7 +37,9 @@ def test_the_fault_was_refused():
 
 
 def test_nothing_was_selected():
-    inconclusive(Run(expect=EASY).start(faults=()).pods().inject().load().health().end(), because="nothing was selected")
+    inconclusive(
+        Run(expect=EASY).start(faults=()).pods().inject().load().health().end(), because="nothing was selected"
+    )
 
 
 def test_the_fault_did_not_bite():
@@ -65,7 +68,9 @@ def test_the_bite_that_the_experiment_asked_for_holds_for_a_moment_of_the_fault(
 
 
 def test_the_pod_was_dead_before_the_fault():
-    run = Run(expect=EASY, method=[{"fault": "pod-kill", "bites": "ready-engines < 3"}], steady_state=["ready-engines == 3"])
+    run = Run(
+        expect=EASY, method=[{"fault": "pod-kill", "bites": "ready-engines < 3"}], steady_state=["ready-engines == 3"]
+    )
     run.start().pods().pod(-5, "e0", ready=False).inject().load().health().end()
     inconclusive(run, because="the steady state did not hold before the fault")
 
@@ -160,7 +165,9 @@ def test_the_clock_jumped(step):
 
 
 def test_the_answers_came_from_a_cache():
-    run = drill(expect=EASY).observe("vllm:iteration_tokens_total_count", {float(at): 72.0 for at in range(-9, 40)}, replica="e0")
+    run = drill(expect=EASY).observe(
+        "vllm:iteration_tokens_total_count", {float(at): 72.0 for at in range(-9, 40)}, replica="e0"
+    )
     inconclusive(run, because="no engine made a step")
 
 

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import pytest
+from histories import Run, drill, hung, refused, served
+
 from drillbook.errors import Exit
 from drillbook.experiments import check
-from drillbook.model.events import AbortTripped, FaultState, UndoRecorded, FaultChanged
+from drillbook.model.events import AbortTripped, FaultChanged, FaultState, UndoRecorded
 from drillbook.model.judgement import Judgement
 from drillbook.model.undo import DeleteObject, ObjectRef, UndoEntry
 from drillbook.model.verdict import Finding, RunStatus, UndoState, Verdict
-from histories import Run, drill, hung, refused, served
 
 
 def judged(expect: str, fate=lambda _: served(), **experiment) -> Finding:

@@ -3,18 +3,18 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import histories
 import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from drillbook import clock
 from drillbook.errors import UsageError
 from drillbook.experiments import journal
 from drillbook.model.events import AnyEvent, Line, LoadTicked, Noted, Observed, RunEnded
 from drillbook.model.request import Outcome
 from drillbook.model.verdict import RunStatus, UndoState
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
-import histories
 
 words = st.text(max_size=20)
 numbers = st.floats(allow_nan=False, allow_infinity=False)
@@ -23,9 +23,7 @@ events = st.one_of(
     st.builds(Observed, probe=words, value=st.none() | numbers, labels=st.dictionaries(words, words, max_size=2)),
     st.builds(RunEnded, status=st.sampled_from(RunStatus), undo=st.sampled_from(UndoState), reason=words),
     st.builds(
-        lambda at, tokens: histories.request(
-            "q", at, tokens=tuple(sorted(tokens)), took=1.0, outcome=Outcome.OK
-        ),
+        lambda at, tokens: histories.request("q", at, tokens=tuple(sorted(tokens)), took=1.0, outcome=Outcome.OK),
         st.floats(0, 1e6),
         st.lists(st.integers(0, 10**9), max_size=5),
     ),
@@ -96,7 +94,16 @@ def test_lines_of_another_boot_are_told_since_their_times_mean_nothing_here(tmp_
 
 @pytest.mark.parametrize(
     "line",
-    [b"not json", b"{}", b'{"writer":1}', b"\xff\xfe\x00", b"[" * 100_000, b"null", b'{"type":"no-such-event"}', b"\x00"],
+    [
+        b"not json",
+        b"{}",
+        b'{"writer":1}',
+        b"\xff\xfe\x00",
+        b"[" * 100_000,
+        b"null",
+        b'{"type":"no-such-event"}',
+        b"\x00",
+    ],
     ids=["words", "empty", "wrong type", "no UTF-8", "brackets", "null", "unknown event", "NUL"],
 )
 def test_a_line_that_is_none_is_told_with_its_place_and_costs_only_itself(tmp_path, line):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import resource
 
 import pytest
+
 from drillbook.errors import DrillbookError, UsageError
 from drillbook.experiments import journal
 from drillbook.model.events import Noted, Observed

@@ -5,11 +5,12 @@ import statistics
 
 import pytest
 import scripted
-from drillbook.model.events import FaultState, Noted, FaultChanged
+from histories import ZERO, drill, hung, refused, served
+
+from drillbook.model.events import FaultChanged, FaultState, Noted
+from drillbook.model.experiment import SloSpec
 from drillbook.probes import clocks
 from drillbook.probes.suffering import breach
-from drillbook.model.experiment import SloSpec
-from histories import ZERO, drill, hung, refused, served
 
 AIM = 0.020
 """Seconds of error at the median that issue and design aim for, at 100 requests a second."""

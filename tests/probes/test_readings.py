@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import pytest
+from histories import ZERO, Run, drill, hung, refused, served
+
 from drillbook.model.history import Span
 from drillbook.model.request import Outcome
 from drillbook.model.units import Dimension
 from drillbook.probes.index import Indexed
 from drillbook.probes.reading import Reading
 from drillbook.probes.registry import PROBES, dimensions, lookup
-from histories import ZERO, Run, drill, hung, refused, served
 
 
 def read(run: Run, probe: str, start: float = 0.0, end: float = 40.0, dimension: Dimension | None = None) -> Reading:
@@ -100,7 +101,9 @@ def test_desired_engines_are_the_most_that_were_ready_where_no_workload_was_seen
 
 
 def test_restarts_count_from_what_they_were_before_the_window():
-    run = Run().start().pod(-10, "e0", change="present", restarts=4).pod(5.0, "e0", restarts=5).pod(6.0, "e0", restarts=6)
+    run = (
+        Run().start().pod(-10, "e0", change="present", restarts=4).pod(5.0, "e0", restarts=5).pod(6.0, "e0", restarts=6)
+    )
     assert read(run.inject().load().end(), "restarts").value == 2
 
 
@@ -149,7 +152,11 @@ def test_what_has_not_happened_took_at_least_the_time_that_was_watched():
 def test_every_probe_has_a_name_a_help_and_a_dimension_or_is_an_event():
     assert set(dimensions()) == set(PROBES)
     assert all(probe.help and probe.min_samples >= 1 for probe in PROBES.values())
-    assert {name for name, dimension in dimensions().items() if dimension is None} == {"recovered", "mitigated", "detected"}
+    assert {name for name, dimension in dimensions().items() if dimension is None} == {
+        "recovered",
+        "mitigated",
+        "detected",
+    }
 
 
 def test_a_custom_probe_cannot_take_the_name_of_ours():

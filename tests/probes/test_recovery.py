@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
-from drillbook.probes import clocks
 from histories import Run, drill, refused, served
+
+from drillbook.probes import clocks
 
 UP = [{"name": "vllm", "state": "running"}]
 
 
 def legs(run: Run) -> dict[str, tuple[float, float | None]]:
     parts = clocks.read(run.history).recovery
-    for early, late in zip(parts, parts[1:], strict=False):
+    for early, late in itertools.pairwise(parts):
         assert late.start == pytest.approx(early.end if early.end is not None else early.start)
     return {part.name: (round(part.start, 3), part.end and round(part.end, 3)) for part in parts}
 

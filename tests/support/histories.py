@@ -1,4 +1,4 @@
-"""Builds histories as runs would have written them: a schedule of requests, faults, pods, polls and ticks at known times.
+"""Builds histories as runs would have written them: requests, faults, pods, polls and ticks at known times.
 
 Time zero is ``ZERO`` on the monotonic clock; all times given are seconds after it. The baseline lasts ten seconds.
 """
@@ -200,7 +200,9 @@ class Run:
         )
         return self.add(at, event, "observer")
 
-    def health(self, value: Callable[[float], float | None] = lambda _: 1.0, *, end: float = 45.0, **labels: str) -> Run:
+    def health(
+        self, value: Callable[[float], float | None] = lambda _: 1.0, *, end: float = 45.0, **labels: str
+    ) -> Run:
         """Polls every second; the endpoint's unless ``replica`` is given."""
         for second in range(int(-BASELINE), int(end) + 1):
             event = Observed(probe="health", value=value(second), labels=labels or {"endpoint": "http://e"})
@@ -209,7 +211,9 @@ class Run:
 
     def observe(self, probe: str, values: dict[float, float | None], error: str = "", **labels: str) -> Run:
         for at, value in values.items():
-            self.add(at, Observed(probe=probe, value=value, error=error if value is None else "", labels=labels), "observer")
+            self.add(
+                at, Observed(probe=probe, value=value, error=error if value is None else "", labels=labels), "observer"
+            )
         return self
 
     @property

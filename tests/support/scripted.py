@@ -12,6 +12,7 @@ from typing import Any
 
 import histories
 from histories import Run
+
 from drillbook.model.request import Outcome
 
 TTFT, GAP, TOKENS = 0.005, 0.01, 10
@@ -36,7 +37,9 @@ def run(outage: Outage, *, until: float = 0.0, **experiment: Any) -> Run:
     """The run in which this outage happened; engine health is green all along."""
     rng = random.Random(outage.seed)
     end = until or outage.end + 15
-    found = Run(**({"slo": {"ttft": "500ms", "e2e": "2s"}, "load": {"rate": f"{outage.rate:g}/s"}} | experiment)).start()
+    found = Run(
+        **({"slo": {"ttft": "500ms", "e2e": "2s"}, "load": {"rate": f"{outage.rate:g}/s"}} | experiment)
+    ).start()
     found.pods().inject().health(end=end)
     times, at = [], -5.0
     while at < end - 1:
