@@ -174,7 +174,8 @@ def _event(index: Indexed, wanted: Expectation, place: Frame, reading: Reading) 
     start = place.span.start if anchor is None else anchor
     limit = f" within {sentences.seconds(wanted.within)} of {wanted.anchor.value}" if wanted.within is not None else ""
     if reading.value is not None and reading.value <= place.span.end:
-        after = f"{sentences.seconds(max(0.0, reading.value - start))} after {wanted.anchor.value}"
+        side = "after" if reading.value >= start else "before"
+        after = f"{sentences.seconds(abs(reading.value - start))} {side} {wanted.anchor.value}"
         happened = f"{wanted.probe} {after}" + (f" ({reading.reason})" if reading.reason else "")
         if place.deadline is not None and reading.value > place.deadline:
             return Verdict.REFUTED, f"{wanted.probe} only {after};{limit} was wanted", reading

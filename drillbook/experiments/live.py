@@ -15,6 +15,7 @@ from drillbook.model.verdict import Verdict
 from drillbook.probes import clocks, registry
 from drillbook.probes.index import Indexed
 from drillbook.probes.reading import Kind
+from drillbook.probes.suffering import HOLD_SECONDS
 
 BLIND_SECONDS = 10.0
 """An abort condition that could not be read for this long counts as met: who cannot see must not go on. Users' own
@@ -160,7 +161,10 @@ def _happened(index: Indexed, wanted: Expectation, now: float) -> bool:
     if probe.kind is Kind.EVENT:
         # where nothing was lost so far, it may yet be: kubelets take their time to notice
         lost = clocks.turning_point(index) is not None or clocks.capacity_lost(index) is not None
-        return probe.read(index, Span(start, now)).value is not None and (lost or wanted.probe == "detected")
+        moment = probe.read(index, Span(start, now)).value
+        if moment is None or wanted.probe == "detected":
+            return moment is not None
+        return lost and moment + HOLD_SECONDS <= now
     place = evaluate.frame(index, wanted, default=Span(start, now - STALLED))
     if isinstance(place, str) or place.span.length < (wanted.hold or LENGTH):
         return False

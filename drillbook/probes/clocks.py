@@ -157,16 +157,15 @@ def _recover(index: Indexed, mitigate: Moment) -> Moment:
 
 
 def _revert(index: Indexed) -> Moment:
-    undone = [
-        (line.mono, event)
-        for line, event in index.events(FaultChanged)
-        if event.state in (FaultState.UNDONE, FaultState.SUPERSEDED)
-    ]
+    undone: dict[str, tuple[float, FaultChanged]] = {}
+    begun: dict[str, float] = {}
+    for line, event in index.events(FaultChanged):
+        if event.state is FaultState.UNDOING:
+            begun.setdefault(event.id, line.mono)
+        elif event.state in (FaultState.UNDONE, FaultState.SUPERSEDED):
+            undone.setdefault(event.id, (line.mono, event))  # told again, it was undone before
     if not undone:
         return Moment(name="revert", at=None, why="nothing was undone")
-    begun = [line.mono for line, event in index.events(FaultChanged) if event.state is FaultState.UNDOING]
-    moment, event = undone[-1]
-    resolution = moment - begun[-1] if begun else 0.0
-    return Moment(
-        name="revert", at=index.relative(moment), resolution=max(0.0, resolution), source=f"undo of {event.id}"
-    )
+    moment, last = max(undone.values(), key=lambda item: item[0])
+    resolution = max(0.0, moment - begun.get(last.id, moment))
+    return Moment(name="revert", at=index.relative(moment), resolution=resolution, source=f"undo of {last.id}")

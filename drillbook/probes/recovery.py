@@ -6,12 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from drillbook.model.events import ObjectChanged
 from drillbook.model.judgement import RecoveryPart
 from drillbook.model.request import Outcome
 from drillbook.probes.capacity import engine_pods, is_ready
 from drillbook.probes.index import Indexed
+from drillbook.probes.names import ITERATIONS
 from drillbook.probes.suffering import first_token
 
 LEGS = ("endpoint removed", "pod scheduled", "process up", "model loaded", "ready", "first token", "SLO")
@@ -153,4 +155,14 @@ def _first_token(index: Indexed, pod: str, ready: float | None) -> float | None:
         for request in index.users
         if request.replica == pod and request.outcome is Outcome.OK and request.tokens
     )
-    return min((moment for moment in moments if moment >= ready), default=None)
+    seen = min((moment for moment in moments if moment >= ready), default=None)
+    return seen if seen is not None else _first_step(index, pod, ready)
+
+
+def _first_step(index: Indexed, pod: str, ready: float) -> float | None:
+    """When the engine's own count of steps first grew: no answer says who gave it behind most routers."""
+    steps = [item for item in index.observed.get(ITERATIONS, ()) if item[1].labels.get("replica") == pod]
+    for (_, before), (moment, after) in pairwise(steps):
+        if moment >= ready and (after.value or 0.0) > (before.value or 0.0):
+            return moment
+    return None

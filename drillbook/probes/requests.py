@@ -179,7 +179,7 @@ class Total:
 
 
 def _few(count: int, wanted: int, what: str) -> str:
-    return f"only {count} {what}, and {wanted} are needed" if count < wanted else ""
+    return f"only {count} {what if count != 1 else what[:-1]}, and {wanted} are needed" if count < wanted else ""
 
 
 PROBES: tuple[Probe, ...] = (

@@ -145,6 +145,12 @@ def test_nothing_is_settled_while_a_fault_is_still_held():
     assert settled(run, 26)
 
 
+def test_capacity_that_came_back_at_once_is_watched_for_a_while():
+    run = broken(99, 99).pod(0.1, "e0", ready=False).pod(1.0, "e0")
+    assert not settled(run, 1.5)
+    assert settled(run, 6.5)
+
+
 def test_no_loss_so_far_is_no_recovery_yet():
     run = broken(99, 99)
     assert not settled(run, 30)

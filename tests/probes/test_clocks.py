@@ -148,6 +148,7 @@ def test_green_while_broken_ends_with_the_first_red_signal():
 def test_revert_is_the_last_undo():
     run = drill().add(40.2, FaultChanged(id="0-pod-kill", state=FaultState.UNDOING))
     run.add(40.4, FaultChanged(id="0-pod-kill", state=FaultState.UNDONE))
+    run.add(44.0, FaultChanged(id="0-pod-kill", state=FaultState.UNDONE))
     read = clocks.read(run.history)
     assert (read.revert.at, read.revert.resolution) == (pytest.approx(40.4), pytest.approx(0.2))
 

@@ -59,6 +59,13 @@ def test_a_leg_that_nobody_saw_has_no_end_and_the_next_begins_where_it_began():
     assert found["first token"] == (0.5, None)
 
 
+def test_where_no_answer_says_who_gave_it_the_first_token_is_the_engines_first_step():
+    run = drill().pod(0.1, "e0", ready=False, deleting=True).pod(0.4, "e0", change="deleted", ready=False)
+    run.pod(0.5, "e9", change="added", ready=False, phase="Pending", node="n2").pod(5.0, "e9")
+    run.observe("vllm:iteration_tokens_total_count", {4.0: 0.0, 6.0: 0.0, 7.0: 3.0, 8.0: 9.0}, replica="e9")
+    assert legs(run)["first token"] == (5.0, 7.0)
+
+
 def test_each_victim_has_its_own_heir():
     run = drill()
     for name in ("e0", "e1"):
