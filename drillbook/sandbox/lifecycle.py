@@ -142,10 +142,13 @@ async def _start(config: SandboxConfig, replicas: int | None, on_progress: Calla
         endpoint = endpoint or await stack.endpoint(kube)
         if endpoint is not None and await stack.serves(endpoint) and not await stack.missing(kube):
             break
+        trouble = await stack.trouble(kube)
+        if trouble:
+            raise PreflightError(f"sandbox {config.name} did not come up: {trouble}")
         if clock.monotonic() > deadline:
             lacking = "; ".join(await stack.missing(kube)) or "the router does not answer for the model"
-            raise PreflightError(f"sandbox {config.name} did not come up: {lacking}", f"see {config.path / 'logs'}")
-        await asyncio.sleep(0.03)
+            raise PreflightError(f"sandbox {config.name} did not come up: {lacking}")
+        await asyncio.sleep(0.03 if config.engine == "sim" else 0.3)
     (config.path / "endpoint").write_text(endpoint, encoding="utf-8")
     on_progress(f"sandbox {config.name} is up: {endpoint}/v1")
 
@@ -158,7 +161,9 @@ async def _until_ready(config: SandboxConfig, kube: Kube) -> None:
     deadline = clock.monotonic() + 15.0
     while not (await kube.is_ready() and len(await kube.items("/api/v1/nodes")) == len(config.nodes)):
         if clock.monotonic() > deadline:
-            raise PreflightError("the sandbox's control plane does not answer", f"see {config.path / 'logs'}")
+            log = (config.path / "logs" / "control.log").read_text(encoding="utf-8", errors="replace")
+            log += (config.path / "logs" / "node.log").read_text(encoding="utf-8", errors="replace")
+            raise PreflightError(f"the sandbox's control plane does not answer. The end of its log:\n{log[-1500:]}")
         await asyncio.sleep(0.02)
 
 

@@ -90,6 +90,17 @@ async def serves(url: str) -> bool:
     return status == 200 and MODEL.encode() in content
 
 
+async def trouble(kube: Kube) -> str:
+    """Why a container keeps ending, with the end of its log; empty while none has ended more than twice."""
+    for pod in await kube.items(f"/api/v1/namespaces/{NAMESPACE}/pods"):
+        for row in pod.get("status", {}).get("containerStatuses") or []:
+            if row.get("restartCount", 0) > 2:
+                name = pod["metadata"]["name"]
+                text = await kube.text(f"/api/v1/namespaces/{NAMESPACE}/pods/{name}/log?previous=true&tailLines=12")
+                return f"container {row['name']} of pod {name} keeps ending. The end of its log:\n{text}"
+    return ""
+
+
 async def missing(kube: Kube) -> list[str]:
     """What is not yet as the manifests say, in words; empty when all replicas of all Deployments are available."""
     rows = []

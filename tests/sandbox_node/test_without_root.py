@@ -1,4 +1,4 @@
-"""The sandbox of a user who is not root: with user namespaces as well separated as root's, without them still usable."""
+"""The sandbox of a user who is not root: with user namespaces as separated as root's, without them still usable."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ async def main():
         kubectl = ["kubectl", "--kubeconfig", str(sandbox.kubeconfig)]
         command = [*kubectl, "exec", "deployment/vllm-tiny-llama-deployment-vllm", "--", "ps", "-eo", "args"]
         done = subprocess.run(command, capture_output=True, text=True)
-        print(json.dumps({"endpoint": sandbox.endpoint, "code": done.returncode, "out": done.stdout, "err": done.stderr}))
+        seen = {"endpoint": sandbox.endpoint, "code": done.returncode, "out": done.stdout, "err": done.stderr}
+        print(json.dumps(seen))
     finally:
         await lifecycle.down()
 

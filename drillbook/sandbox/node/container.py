@@ -277,12 +277,12 @@ class Container:
     async def _wait_for_restart(self) -> bool:
         """The back-off. False where the pod stopped meanwhile."""
         await asyncio.sleep(0)  # so that the status shows the end before the next start hides it
-        delay = self._backoff.delay(self._ended_at, clock.wall(), self._ended_at - self._begun)
+        delay, whole = self._backoff.delay(self._ended_at, clock.wall(), self._ended_at - self._begun)
         self.last_state = {"terminated": self._over}
         if delay > 0:
             meta = self._home.obj["metadata"]
             where = f"pod={meta['name']}_{meta['namespace']}({meta['uid']})"
-            self._wait("CrashLoopBackOff", f"back-off {round(delay)}s restarting failed container={self.name} {where}")
+            self._wait("CrashLoopBackOff", f"back-off {whole:g}s restarting failed container={self.name} {where}")
             self._event("BackOff", f"Back-off restarting failed container {self.name} in pod {where[4:]}", warning=True)
             if await self._stopped_within(delay):
                 self.state = {"terminated": self._over}

@@ -19,7 +19,8 @@ class Relay(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._peer: Relay | None = None
         self._early: list[bytes] = []
-        self._early_end = False
+        self._read_all = False
+        self._written_all = False
         self._task: asyncio.Task[None] | None = None
 
     @classmethod
@@ -53,7 +54,7 @@ class Relay(asyncio.Protocol):
         for data in self._early:
             peer.send(data)
         self._early.clear()
-        if self._early_end:
+        if self._read_all:
             peer.end()
 
     def data_received(self, data: bytes) -> None:
@@ -63,11 +64,10 @@ class Relay(asyncio.Protocol):
             self._peer.send(data)
 
     def eof_received(self) -> bool:
-        if self._peer is None:
-            self._early_end = True
-        else:
+        self._read_all = True
+        if self._peer is not None:
             self._peer.end()
-        return True
+        return not self._written_all
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
@@ -96,11 +96,13 @@ class Relay(asyncio.Protocol):
             self._transport.write(data)
 
     def end(self, *, close: bool = False) -> None:
+        """The other side will send no more; with ``close`` nor read, which also holds when both have said so."""
+        self._written_all = True
         if self._transport is None:
             return
-        if close:
+        if close or self._read_all:
             self._transport.close()
-        elif self._transport.can_write_eof():
+        else:
             self._transport.write_eof()
 
     def reset(self) -> None:
