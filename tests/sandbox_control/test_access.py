@@ -19,9 +19,9 @@ async def deny(api, *rules):
 
 
 async def may(api, verb, resource, subresource="", namespace="default", group=""):
-    answer = await api.post(REVIEWS, {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {
-        "resourceAttributes": {"verb": verb, "resource": resource, "subresource": subresource, "group": group,
-                               "namespace": namespace}}})
+    wanted = {"verb": verb, "resource": resource, "subresource": subresource, "group": group, "namespace": namespace}
+    answer = await api.post(REVIEWS, {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
+                                      "spec": {"resourceAttributes": wanted}})
     return answer["status"]["allowed"]
 
 
@@ -49,8 +49,9 @@ async def test_a_denied_request_is_a_real_forbidden_status(api, make_pod):
         await api.delete(f"{PODS}/a")
     assert refused.value.code == 403
     assert refused.value.status["reason"] == "Forbidden"
-    assert refused.value.status["message"] == ('pods "a" is forbidden: User "sandbox-admin" cannot delete resource "pods" '
-                                               'in API group "" in the namespace "default"')
+    assert refused.value.status["message"] == (
+        'pods "a" is forbidden: User "sandbox-admin" cannot delete resource "pods" in API group "" in the namespace '
+        '"default"')
     assert refused.value.status["details"] == {"name": "a", "kind": "pods"}
     await api.acting_as("system:node:node-a").delete(f"{PODS}/a")
 

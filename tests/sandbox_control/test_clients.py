@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 from kubernetes import aio, client, watch
 
 from drillbook import clock
@@ -50,11 +51,9 @@ async def test_the_asyncio_client_lists_patches_and_is_refused(url, make_pod):
         await core.create_namespaced_pod("default", make_pod("a", app="llm"))
         changed = await core.patch_namespaced_pod("a", "default", {"metadata": {"labels": {"tier": "gpu"}}})
         assert changed.metadata.labels == {"app": "llm", "tier": "gpu"}
-        try:
+        with pytest.raises(aio.client.ApiException) as refused:
             await core.read_namespaced_pod("b", "default")
-        except aio.client.ApiException as refusal:
-            assert refusal.status == 404
-            assert refusal.reason == "Not Found"
+        assert (refused.value.status, refused.value.reason) == (404, "Not Found")
 
 
 async def test_ten_thousand_pods_are_listed_well_under_a_second(api, plane, make_pod):

@@ -13,8 +13,8 @@ async def settled(api, name="engine", replicas=3):
     async def test():
         status = (await api.get(f"{DEPLOYMENTS}/{name}"))["status"]
         wanted = {"replicas": replicas, "updatedReplicas": replicas, "availableReplicas": replicas}
-        found = {row["type"]: row for row in status.get("conditions", [])}
-        return wanted.items() <= status.items() and found["Progressing"]["reason"] == "NewReplicaSetAvailable" and status
+        reasons = {row["type"]: row["reason"] for row in status.get("conditions", [])}
+        return wanted.items() <= status.items() and reasons["Progressing"] == "NewReplicaSetAvailable" and status
 
     return await api.until(test)
 

@@ -22,8 +22,8 @@ async def process(tmp_path, request):
 
     async def start(*flags):
         child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "drillbook.sandbox.control", "--state-dir", str(tmp_path / "state"), "--port", str(port),
-            *flags, stderr=asyncio.subprocess.PIPE)
+            sys.executable, "-m", "drillbook.sandbox.control", "--state-dir", str(tmp_path / "state"),
+            "--port", str(port), *flags, stderr=asyncio.subprocess.PIPE)
         running.append(child)
         async with asyncio.timeout(10), aiohttp.ClientSession() as session:
             while True:
@@ -67,7 +67,8 @@ async def test_everything_survives_a_kill_and_revisions_go_on(process, api, make
     assert await api.exists("/apis/example.com/v1/namespaces/default/drills/one")
     made = await api.post(MAPS, {"metadata": {"name": "later"}})
     assert int(made["metadata"]["resourceVersion"]) > int(before["metadata"]["resourceVersion"])
-    async with api.watch("/api/v1/pods", resourceVersion=str(int(before["metadata"]["resourceVersion"]) - 5)) as following:
+    old = str(int(before["metadata"]["resourceVersion"]) - 5)
+    async with api.watch("/api/v1/pods", resourceVersion=old) as following:
         assert (await following())["object"]["code"] == 410
     name = after["items"][0]["metadata"]["name"]
     await api.delete(f"/api/v1/namespaces/default/pods/{name}", gracePeriodSeconds=0)

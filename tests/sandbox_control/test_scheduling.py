@@ -17,7 +17,7 @@ async def placed(api, name):
 async def refusal(api, name):
     async def test():
         rows = (await api.get(f"{PODS}/{name}"))["status"].get("conditions", [])
-        return next((row["message"] for row in rows if row["type"] == "PodScheduled" and row["status"] == "False"), None)
+        return next((row["message"] for row in rows if (row["type"], row["status"]) == ("PodScheduled", "False")), None)
 
     return await api.until(test)
 
@@ -143,7 +143,7 @@ class TestNodeLoss:
         row, keys = await api.until(lost)
         assert (row["status"], row["reason"]) == ("Unknown", "NodeStatusUnknown")
         assert row["message"] == "Kubelet stopped posting node status."
-        assert keys == {("node.kubernetes.io/unreachable", "NoSchedule"), ("node.kubernetes.io/unreachable", "NoExecute")}
+        assert keys == {("node.kubernetes.io/unreachable", effect) for effect in ("NoSchedule", "NoExecute")}
         ready = [row for row in (await api.get(f"{PODS}/a"))["status"]["conditions"] if row["type"] == "Ready"]
         assert ready[0]["status"] == "False"
 

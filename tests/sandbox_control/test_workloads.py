@@ -115,7 +115,8 @@ async def test_an_indexed_job_numbers_its_pods(api, kubelet):
     await api.post(JOBS, job("j", completions=2, parallelism=2, completionMode="Indexed"))
     await status_is(api, f"{JOBS}/j", active=2)
     rows = await api.items(PODS)
-    assert sorted(row["metadata"]["annotations"]["batch.kubernetes.io/job-completion-index"] for row in rows) == ["0", "1"]
+    indices = [row["metadata"]["annotations"]["batch.kubernetes.io/job-completion-index"] for row in rows]
+    assert sorted(indices) == ["0", "1"]
 
 
 def group(name, replicas=2, size=2, **more):
@@ -134,7 +135,8 @@ async def test_a_group_has_a_leader_and_workers_who_know_each_other(api, kubelet
     labels = worker["metadata"]["labels"]
     assert (labels[f"{prefix}group-index"], labels[f"{prefix}worker-index"]) == ("1", "2")
     environment = {row["name"]: row["value"] for row in worker["spec"]["containers"][0]["env"]}
-    assert environment == {"LWS_LEADER_ADDRESS": "vllm-1.vllm.default", "LWS_GROUP_SIZE": "3", "LWS_WORKER_INDEX": "2"}
+    assert environment == {"LWS_LEADER_ADDRESS": "vllm-1.vllm.default", "LWS_GROUP_SIZE": "3",
+                           "LWS_WORKER_INDEX": "2"}
     assert await names(api, labelSelector=f"{prefix}worker-index=0") == ["vllm-0", "vllm-1"]
     assert (await api.get(f"{GROUPS}/vllm/scale"))["status"]["selector"] == \
         f"{prefix}name=vllm,{prefix}worker-index=0"

@@ -117,7 +117,7 @@ def _message(name: str, data: bytes) -> Json:
         if kind == "drop":
             continue
         if kind in ("map", "blobs"):
-            entry = dict((key, value) for key, _, value in _fields(raw))
+            entry = {key: value for key, _, value in _fields(raw)}
             text = entry.get(2, b"")
             result.setdefault(field, {})[entry[1].decode()] = \
                 text.decode() if kind == "map" else base64.b64encode(text).decode()

@@ -15,7 +15,7 @@ import msgspec
 from drillbook.sandbox.control import statuses
 from drillbook.sandbox.control.database import Database
 from drillbook.sandbox.control.kinds import Kind
-from drillbook.sandbox.control.objects import Json, name_of, namespace_of, owners_of, uid_of
+from drillbook.sandbox.control.objects import Json, controller_of, name_of, namespace_of, owners_of, uid_of
 
 HISTORY = 8192
 """Changes of one resource that a late watcher can still be told; older ones answer 410 Gone."""
@@ -78,6 +78,7 @@ class Store:
         self._database = database
         self._objects: dict[str, dict[str, dict[str, Entry]]] = defaultdict(lambda: defaultdict(dict))
         self._owned: dict[str, set[Address]] = defaultdict(set)
+        self._free: dict[tuple[str, str], set[str]] = defaultdict(set)
         self._uids: dict[str, Address] = {}
         self._histories: dict[str, _History] = {}
         self._listeners: dict[str, list[Listener]] = defaultdict(list)
@@ -113,6 +114,10 @@ class Store:
         """The objects that name this owner, of one resource or of all."""
         return [self._objects[address[0]][address[1]][address[2]].obj for address in sorted(self._owned.get(uid, ()))
                 if not resource or address[0] == resource]
+
+    def uncontrolled(self, resource: str, namespace: str) -> list[Json]:
+        """The objects that no controller owns: who may be adopted."""
+        return [self._objects[resource][namespace][name].obj for name in sorted(self._free[resource, namespace])]
 
     def by_uid(self, uid: str) -> Json | None:
         address = self._uids.get(uid)
@@ -186,11 +191,14 @@ class Store:
 
     def _index(self, address: Address, obj: Json) -> None:
         self._uids[uid_of(obj)] = address
+        if controller_of(obj) is None:
+            self._free[address[:2]].add(address[2])
         for owner in owners_of(obj):
             self._owned[owner["uid"]].add(address)
 
     def _unindex(self, address: Address, obj: Json) -> None:
         self._uids.pop(uid_of(obj), None)
+        self._free[address[:2]].discard(address[2])
         for owner in owners_of(obj):
             rest = self._owned[owner["uid"]]
             rest.discard(address)

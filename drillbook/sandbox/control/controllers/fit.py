@@ -79,7 +79,7 @@ def matches_node(pod: Json, node: Json) -> bool:
     return terms is None or any(_matches_term(term, node) for term in terms)
 
 
-def refusals(pod: Json, node: Json, asked: Amounts, used: Amounts) -> list[str]:
+def refusals(pod: Json, node: Json, asked: Amounts, used: Amounts, room: Amounts) -> list[str]:
     """Why the node cannot take the pod, in the scheduler's words; empty where it can. Peers are looked at elsewhere."""
     wanted = dig(pod, "spec", "nodeName")
     if wanted and wanted != name_of(node):
@@ -92,16 +92,14 @@ def refusals(pod: Json, node: Json, asked: Amounts, used: Amounts) -> list[str]:
         return [f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value') or ''}}}"]
     if not matches_node(pod, node):
         return ["node(s) didn't match Pod's node affinity/selector"]
-    free = allocatable_of(node)
-    short = [name for name, amount in asked.items() if amount > free.get(name, _ZERO) - used.get(name, _ZERO)]
+    short = [name for name, amount in asked.items() if amount > room.get(name, _ZERO) - used.get(name, _ZERO)]
     return ["Too many pods" if name == "pods" else f"Insufficient {name}" for name in short]
 
 
-def score(pod: Json, node: Json, asked: Amounts, used: Amounts) -> float:
+def score(pod: Json, node: Json, asked: Amounts, used: Amounts, room: Amounts) -> float:
     """How welcome the node is: free cpu and memory, preferred affinity, no taints to be avoided."""
-    free = allocatable_of(node)
-    shares = [float(max(_ZERO, free[name] - used.get(name, _ZERO) - asked.get(name, _ZERO)) / free[name])
-              for name in ("cpu", "memory") if free.get(name)]
+    shares = [float(max(_ZERO, room[name] - used.get(name, _ZERO) - asked.get(name, _ZERO)) / room[name])
+              for name in ("cpu", "memory") if room.get(name)]
     total = 100 * sum(shares) / len(shares) if shares else 0.0
     total -= 300.0 * (untolerated(pod, node, ("PreferNoSchedule",)) is not None)
     rows: Any = dig(pod, "spec", "affinity", "nodeAffinity", "preferredDuringSchedulingIgnoredDuringExecution",

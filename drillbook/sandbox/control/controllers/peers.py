@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from drillbook.sandbox.control import selectors
-from drillbook.sandbox.control.controllers import fit, podset
-from drillbook.sandbox.control.objects import Json, controller_of, dig, labels_of, name_of, namespace_of
+from drillbook.sandbox.control.controllers import fit
+from drillbook.sandbox.control.objects import Json, dig, labels_of, name_of, namespace_of
 
-Placed = Mapping[str, Iterable[Json]]
-"""The pods of each node, by its name."""
+Placed = Callable[[str], Iterable[Json]]
+"""The pods on the node of this name."""
 
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
@@ -36,7 +36,7 @@ def _domains(term: Json, owner: Json, nodes: list[Json], placed: Placed) -> Coun
     for node in nodes:
         domain = labels_of(node).get(term["topologyKey"])
         if domain is not None:
-            found[domain] += sum(1 for pod in placed.get(name_of(node), ()) if _selects(term, owner, pod))
+            found[domain] += sum(1 for pod in placed(name_of(node)) if _selects(term, owner, pod))
     return found
 
 
@@ -60,7 +60,7 @@ class PeerRules:
         self._spread = [(row, _domains(row, pod, able, placed))
                         for row in pod["spec"].get("topologySpreadConstraints") or []]
         self._shunned = {(row["topologyKey"], labels_of(node).get(row["topologyKey"])) for node in nodes
-                         for other in placed.get(name_of(node), ())
+                         for other in placed(name_of(node))
                          for row in _rows(other, "podAntiAffinity", _REQUIRED) if _selects(row, other, pod)}
 
     def refusal(self, node: Json) -> str:
@@ -91,10 +91,3 @@ class PeerRules:
         total: float = sum(2.0 * weight * bool(domains[labels.get(row["topologyKey"], "")])
                     for row, weight, domains in self._wishes)
         return total - sum(10.0 * domains[labels.get(row["topologyKey"], "")] for row, domains in self._spread)
-
-
-def crowding(pod: Json, placed: Iterable[Json]) -> int:
-    """How many siblings (of the same controller) are there already: the scheduler spreads them by default."""
-    owner = controller_of(pod)
-    return 0 if owner is None else sum(1 for other in placed if podset.is_active(other)
-                                       and (controller_of(other) or {}).get("uid") == owner["uid"])

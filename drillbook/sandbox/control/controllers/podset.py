@@ -10,7 +10,6 @@ from drillbook.sandbox.control.objects import (
     Json,
     annotations_of,
     condition_of,
-    controller_of,
     copy,
     dig,
     is_condition_true,
@@ -86,8 +85,8 @@ def claim(registry: Registry, owner: Json, resource: str) -> list[Json]:
             registry.modify(kind, namespace_of(obj), name_of(obj), lambda fresh: _disown(fresh, owner))
     if is_deleting(owner):
         return mine
-    orphans = [obj for obj in registry.store.objects(resource, namespace_of(owner))
-               if controller_of(obj) is None and test(labels_of(obj)) and not is_deleting(obj)]
+    orphans = [obj for obj in registry.store.uncontrolled(resource, namespace_of(owner))
+               if test(labels_of(obj)) and not is_deleting(obj)]
     mine += [registry.modify(kind, namespace_of(obj), name_of(obj), lambda fresh: _adopt(fresh, owner)).obj
              for obj in orphans]
     return mine

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from decimal import Decimal
+from collections import Counter
 
 from drillbook.sandbox.control import times
 from drillbook.sandbox.control.controllers import fit, peers
 from drillbook.sandbox.control.controllers.controller import Controller, Key
+from drillbook.sandbox.control.controllers.occupancy import Occupancy
 from drillbook.sandbox.control.controllers.recorder import Recorder
-from drillbook.sandbox.control.objects import Json, condition_of, dig, is_deleting, name_of, uid_of
+from drillbook.sandbox.control.objects import Json, condition_of, dig, is_deleting, name_of
 from drillbook.sandbox.control.registry import Registry, key_of
 from drillbook.sandbox.control.store import Change
 
@@ -21,12 +21,11 @@ class Scheduler(Controller):
     component = _NAME
 
     def __init__(self, registry: Registry, recorder: Recorder) -> None:
-        self._placed: defaultdict[str, dict[str, Json]] = defaultdict(dict)
-        self._used: defaultdict[str, fit.Amounts] = defaultdict(dict)
+        self._occupancy = Occupancy()
         self._pending: dict[Key, None] = {}
         super().__init__(registry, recorder)
         for pod in self.store.objects("pods"):
-            self._place(pod)
+            self._occupancy.add(pod)
         self.store.listen("nodes", self._on_node)
 
     def prime(self) -> list[Key]:
@@ -37,14 +36,11 @@ class Scheduler(Controller):
         return not spec.get("nodeName") and spec.get("schedulerName") == _NAME and not is_deleting(pod)
 
     def _on_own_change(self, change: Change) -> None:
-        """Keeps count of what is used, and gives waiting pods another chance when something was freed."""
+        """Keeps the account of what is used, and gives waiting pods another chance when something was freed."""
         pod, previous = change.obj, change.previous
-        if previous is not None and dig(previous.obj, "spec", "nodeName"):
-            self._displace(previous.obj)
-        if change.type != "DELETED":
-            self._place(pod)
-            if self._concerns(pod) and (previous is None or not self._was_told(change)):
-                self.enqueue(key_of(pod))
+        self._occupancy.follow(change)
+        if change.type != "DELETED" and self._concerns(pod) and (previous is None or not self._was_told(change)):
+            self.enqueue(key_of(pod))
         if change.type == "DELETED" or dig(pod, "status", "phase") in ("Succeeded", "Failed"):
             self._pending.pop(key_of(pod), None)
             self._retry_pending()
@@ -62,21 +58,6 @@ class Scheduler(Controller):
     def _retry_pending(self) -> None:
         for key in self._pending:
             self.enqueue(key)
-
-    def _place(self, pod: Json) -> None:
-        node = dig(pod, "spec", "nodeName")
-        if node and dig(pod, "status", "phase") not in ("Succeeded", "Failed"):
-            self._placed[node][uid_of(pod)] = pod
-            used = self._used[node]
-            for name, amount in fit.requests_of(pod).items():
-                used[name] = used.get(name, Decimal(0)) + amount
-
-    def _displace(self, pod: Json) -> None:
-        node = pod["spec"]["nodeName"]
-        if self._placed[node].pop(uid_of(pod), None) is not None:
-            used = self._used[node]
-            for name, amount in fit.requests_of(pod).items():
-                used[name] = used.get(name, Decimal(0)) - amount
 
     def reconcile(self, namespace: str, name: str) -> float | None:
         pod = self.registry.find("pods", namespace, name)
@@ -97,28 +78,25 @@ class Scheduler(Controller):
 
     def _choose(self, pod: Json, nodes: list[Json]) -> tuple[Json | None, Counter[str]]:
         asked = fit.requests_of(pod)
-        placed = {node: rows.values() for node, rows in self._placed.items()}
-        rules = peers.PeerRules(pod, nodes, placed) if self._has_peers(pod) else None
+        peered = peers.needs_peers(pod) or self._occupancy.has_shunning()
+        rules = peers.PeerRules(pod, nodes, self._occupancy.pods_on) if peered else None
         reasons: Counter[str] = Counter()
         best: Json | None = None
         best_score: tuple[float, str] = (float("-inf"), "")
         for node in nodes:
-            used = self._used[name_of(node)]
-            refused = fit.refusals(pod, node, asked, used)
+            name = name_of(node)
+            used, room = self._occupancy.used_on(name), self._occupancy.room_of(node)
+            refused = fit.refusals(pod, node, asked, used, room)
             if not refused and rules is not None and (why := rules.refusal(node)):
                 refused = [why]
             if refused:
                 reasons.update(refused)
                 continue
-            points = fit.score(pod, node, asked, used) + (rules.score(node) if rules else 0.0)
-            points -= 100.0 * peers.crowding(pod, self._placed[name_of(node)].values()) if len(nodes) > 1 else 0.0
-            if (points, name_of(node)) > best_score:
-                best, best_score = node, (points, name_of(node))
+            points = fit.score(pod, node, asked, used, room) + (rules.score(node) if rules else 0.0)
+            points -= 100.0 * self._occupancy.siblings_on(name, pod)
+            if (points, name) > best_score:
+                best, best_score = node, (points, name)
         return best, reasons
-
-    def _has_peers(self, pod: Json) -> bool:
-        return peers.needs_peers(pod) or any(dig(other, "spec", "affinity", "podAntiAffinity")
-                                             for rows in self._placed.values() for other in rows.values())
 
     def _tell(self, pod: Json, count: int, reasons: Counter[str]) -> None:
         """The PodScheduled condition and the event, in the scheduler's own words."""
