@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import sys
@@ -26,6 +27,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for marker, (present, reason) in REQUIREMENTS.items():
             if not present and item.get_closest_marker(marker):
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_forgotten_event_loop() -> None:
+    """Python 3.11 makes an event loop for whoever asks outside one, and pytest-asyncio asks: nobody would close it."""
+    asyncio.set_event_loop(None)
 
 
 def pytest_unconfigure() -> None:

@@ -61,7 +61,7 @@ async def make(loaded: Loaded, target: Target, *, run_id: str, seed: int) -> Pla
 def longest(experiment: Experiment) -> float:
     """Seconds that the run takes at most, preflight and undo aside."""
     last = max(step.at for step in experiment.method)
-    return experiment.baseline + last + experiment.observe + experiment.settle
+    return experiment.warm_up + experiment.baseline + last + experiment.observe + experiment.settle
 
 
 async def preflight(plan: Plan, loaded: Loaded, target: Target) -> list[PreflightChecked]:

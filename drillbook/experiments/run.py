@@ -91,6 +91,7 @@ class Run:
                 self.stop.set(RunStatus.CRASHED, f"{type(error).__name__}: {error}")
 
     async def _body(self) -> None:
+        await asyncio.sleep(self.experiment.warm_up)
         self._phase(Phase.BASELINE)
         await asyncio.sleep(self.experiment.baseline)
         unhealthy = baseline_problem(self._recorder.history, clock.monotonic())
