@@ -21,7 +21,8 @@ from drillbook.sandbox.node.runtime_client import RuntimeClient
 from drillbook.sandbox.node.spec import ContainerRecord
 
 _log = logging.getLogger(__name__)
-KUBELET_PORT = 10250
+KUBELET_PORT = 11250
+"""Not 10250: a real kubelet on the same machine listens there on every address, and neither would let the other start."""
 
 
 class Agent:
