@@ -11,8 +11,10 @@ PODS = "/api/v1/namespaces/default/pods"
 
 async def settled(api, name="engine", replicas=3):
     async def test():
-        status = (await api.get(f"{DEPLOYMENTS}/{name}"))["status"]
-        wanted = {"replicas": replicas, "updatedReplicas": replicas, "availableReplicas": replicas}
+        found = await api.get(f"{DEPLOYMENTS}/{name}")
+        status = found["status"]
+        wanted = {"replicas": replicas, "updatedReplicas": replicas, "availableReplicas": replicas,
+                  "observedGeneration": found["metadata"]["generation"]}
         reasons = {row["type"]: row["reason"] for row in status.get("conditions", [])}
         return wanted.items() <= status.items() and reasons["Progressing"] == "NewReplicaSetAvailable" and status
 

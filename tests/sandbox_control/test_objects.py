@@ -85,6 +85,21 @@ async def test_a_deployment_whose_selector_misses_its_template_is_refused(api, m
     assert "`selector` does not match template `labels`" in refused.value.status["message"]
 
 
+@pytest.mark.parametrize("replicas", [-1, "three"])
+async def test_impossible_replicas_are_refused(api, make_deployment, replicas):
+    with pytest.raises(AssertionError) as refused:
+        await api.post("/apis/apps/v1/namespaces/default/deployments", make_deployment("a", replicas=replicas))
+    assert refused.value.code == 422
+    assert "spec.replicas: Invalid value" in refused.value.status["message"]
+
+
+@pytest.mark.parametrize("spec", ["words", {"containers": "one"}, {"containers": [1]}], ids=str)
+async def test_an_object_of_the_wrong_shape_is_a_bad_request_not_a_crash(api, make_pod, spec):
+    with pytest.raises(AssertionError) as refused:
+        await api.post(PODS, make_pod("a") | {"spec": spec})
+    assert refused.value.code in (400, 422)
+
+
 async def test_a_running_pods_spec_cannot_be_changed_but_its_image_can(api, make_pod):
     await api.post(PODS, make_pod("a"))
     changed = await api.patch(f"{PODS}/a", [{"op": "replace", "path": "/spec/containers/0/image", "value": "sim:2"}],

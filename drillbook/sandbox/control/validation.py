@@ -69,7 +69,9 @@ def _workload(new: Json, old: Json | None) -> list[Cause]:
         return [("spec", "FieldValueRequired", "Required value")]
     causes: list[Cause] = []
     replicas = spec.get("replicas")
-    if isinstance(replicas, int) and replicas < 0:
+    if replicas is not None and not isinstance(replicas, int):
+        causes.append(("spec.replicas", "FieldValueTypeInvalid", f"Invalid value: {replicas!r}: must be an integer"))
+    elif replicas is not None and replicas < 0:
         causes.append(("spec.replicas", "FieldValueInvalid",
                        f"Invalid value: {replicas}: must be greater than or equal to 0"))
     if not spec.get("selector"):
