@@ -32,14 +32,17 @@ def marked(state_dir: Path) -> list[int]:
     The runtime carries it in its arguments alone: to let its forks change their titles, it had to give up the memory in
     which the kernel shows its environment.
     """
-    wanted, argument = f"{MARK}={state_dir}".encode(), f"--state-dir\0{state_dir}\0".encode()
+    wanted, title = f"{MARK}={state_dir}".encode(), f"drillbook.sandbox.node --state-dir {state_dir} ".encode()
+    python = Path(sys.executable).resolve()
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         with contextlib.suppress(OSError):  # gone, or another user's
             mine = wanted in (entry / "environ").read_bytes().split(b"\0")
-            if (mine or argument in (entry / "cmdline").read_bytes()) and is_alive(int(entry.name)):
+            if not mine and title in (entry / "cmdline").read_bytes().replace(b"\0", b" "):
+                mine = (entry / "exe").resolve() == python
+            if mine and is_alive(int(entry.name)):
                 found.append(int(entry.name))
     return found
 

@@ -87,7 +87,7 @@ def shell(script: str, **more) -> dict:
 
 
 def condition(status: dict, kind: str) -> str:
-    return next(row["status"] for row in status["conditions"] if row["type"] == kind)
+    return next((row["status"] for row in status["conditions"] if row["type"] == kind), "")
 
 
 async def test_a_pod_that_ends_well_has_succeeded_and_says_completed(cluster):

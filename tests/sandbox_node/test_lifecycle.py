@@ -152,6 +152,11 @@ async def test_a_new_agent_takes_over_running_pods_without_a_restart(sandbox):
         assert after[name]["status"]["containerStatuses"][0]["restartCount"] == 0
 
 
+async def test_a_runtime_whose_agent_is_gone_is_still_found(sandbox):
+    runtime = int((sandbox.state_dir / "node" / "runtime.lock").read_text())
+    assert runtime in processes.marked(sandbox.state_dir)
+
+
 async def test_containers_of_a_killed_runtime_are_started_again_and_say_so(sandbox):
     os.kill(int((sandbox.state_dir / "node" / "runtime.lock").read_text()), signal.SIGKILL)
 

@@ -22,7 +22,8 @@ from drillbook.sandbox.node.spec import ContainerRecord
 
 _log = logging.getLogger(__name__)
 KUBELET_PORT = 11250
-"""Not 10250: a real kubelet on the same machine listens there on every address, and neither would let the other start."""
+"""Not 10250: a real kubelet on the same machine listens there on every address, and neither would let the other
+start."""
 
 
 class Agent:
@@ -112,6 +113,7 @@ class Agent:
         """Kill containers of pods that were deleted while no agent was there."""
         for machine in machines:
             await machine.listed.wait()
+        host.listed.set()
         for record in self._records.values():
             if record.pod not in self.pods and record.exit is None:
                 await host.runtime.signal(record.id, signal.SIGKILL)

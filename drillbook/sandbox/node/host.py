@@ -31,6 +31,8 @@ class Host:
     network: PodNetwork
     isolated: bool
     """Containers have PID and mount namespaces."""
+    listed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the pods of all nodes are known, and with them the addresses that are taken."""
     exits: dict[str, asyncio.Future[Exit]] = field(default_factory=dict)
 
     @property

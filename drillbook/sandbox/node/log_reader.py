@@ -52,51 +52,61 @@ def _render(rows: Iterable[bytes], query: LogQuery) -> bytes:
     return b"".join(out)
 
 
-def _tail(path: Path, query: LogQuery) -> tuple[bytes, int]:
-    """What is there, older file included, and the position behind it."""
-    data = path.read_bytes()
-    end = data.rfind(b"\n") + 1
-    older = path.with_suffix(path.suffix + ".1")
-    rows = (older.read_bytes() if older.exists() else b"").splitlines() + data[:end].splitlines()
-    if query.tail is not None:
-        rows = rows[-query.tail:] if query.tail else []
-    return _render(rows, query), end
-
-
 async def read(path: Path, query: LogQuery, ended: Callable[[], bool]) -> AsyncIterator[bytes]:
-    """The log in pieces; with ``follow`` until ``ended()`` says that its container has."""
+    """The log in pieces; with ``follow`` until ``ended()`` says that its container has. Outlives the file's removal."""
     left = query.limit if query.limit is not None else -1
-    chunk, position = await asyncio.to_thread(_tail, path, query)
-    inode = _stat(path).st_ino
-    while True:
-        if left >= 0:
-            chunk = chunk[:left]
-            left -= len(chunk)
-        if chunk:
-            yield chunk
-        if not query.follow or left == 0:
-            return
-        chunk = b""
-        while not chunk:
+    chunk, tailing = await asyncio.to_thread(_tail, path, query)
+    try:
+        while True:
+            if left >= 0:
+                chunk = chunk[:left]
+                left -= len(chunk)
+            if chunk:
+                yield chunk
+            if not query.follow or left == 0:
+                return
             over = ended()
-            found = _stat(path)
-            if found.st_ino != inode:
-                inode, position = found.st_ino, 0
-            if found.st_size > position:
-                chunk, position = _more(path, position, query)
-            elif over:
+            chunk = tailing.more(query)
+            if not chunk and over:
                 return
             if not chunk:
                 await asyncio.sleep(_POLL)
+    finally:
+        tailing.file.close()
 
 
-def _stat(path: Path) -> os.stat_result:
-    return path.stat()
+class _Tailing:
+    """A log that is read on from where it ended; it stays open, so that its end can be read when it is removed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.file = path.open("rb")
+
+    def more(self, query: LogQuery) -> bytes:
+        position = self.file.tell()
+        data = self.file.read(1 << 20)
+        end = data.rfind(b"\n") + 1
+        self.file.seek(position + end)
+        if not end and self._rotated():
+            self.file.close()
+            self.file = self._path.open("rb")
+        return _render(data[:end].splitlines(), query)
+
+    def _rotated(self) -> bool:
+        try:
+            return self._path.stat().st_ino != os.fstat(self.file.fileno()).st_ino
+        except FileNotFoundError:
+            return False
 
 
-def _more(path: Path, position: int, query: LogQuery) -> tuple[bytes, int]:
-    with path.open("rb") as file:
-        file.seek(position)
-        data = file.read(1 << 20)
+def _tail(path: Path, query: LogQuery) -> tuple[bytes, _Tailing]:
+    """What is there, the rotated file included, and the way to what follows."""
+    tailing = _Tailing(path)
+    data = tailing.file.read()
     end = data.rfind(b"\n") + 1
-    return _render(data[:end].splitlines(), query), position + end
+    tailing.file.seek(end)
+    older = path.with_suffix(path.suffix + ".1")
+    rows = (older.read_bytes() if older.exists() else b"").splitlines() + data[:end].splitlines()
+    if query.tail is not None:
+        rows = rows[-query.tail :] if query.tail else []
+    return _render(rows, query), tailing

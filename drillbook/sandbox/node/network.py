@@ -166,6 +166,10 @@ def remove_bridge(name: str) -> bool:
     """
     from pyroute2 import IPRoute, NetlinkError
 
-    with IPRoute() as netlink, contextlib.suppress(NetlinkError):
-        netlink.link("del", group=_group(name))
+    with IPRoute() as netlink:
+        with contextlib.suppress(NetlinkError):
+            netlink.link("del", group=_group(name))
+        with contextlib.suppress(NetlinkError):
+            for index in netlink.link_lookup(ifname=name):
+                netlink.link("del", index=index)
     return not Path("/sys/class/net", name).exists()

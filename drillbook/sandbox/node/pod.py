@@ -207,6 +207,7 @@ class Pod:
 
     async def _set_up(self) -> bool:
         """Network and volumes. False where the pod was stopped before they could be had."""
+        await self._host.listed.wait()
         while not self.stopping.is_set():
             try:
                 if self.obj["spec"].get("hostNetwork"):

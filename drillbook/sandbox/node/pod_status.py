@@ -58,7 +58,8 @@ def conditions(pod: Json, phase: str, init: Sequence[Json], main: Sequence[Json]
         old = before.get(kind, {})
         same = old.get("status") == row["status"]
         since = old.get("lastTransitionTime", now) if same else now
-        result.append({"type": kind, "lastProbeTime": None, "lastTransitionTime": since, **row})
+        absent = {"lastProbeTime": None, "reason": None, "message": None}  # null removes what an earlier patch said
+        result.append({"type": kind, "lastTransitionTime": since, **absent, **row})
     return result
 
 
@@ -76,7 +77,7 @@ def _done(spec: Json, row: Json) -> bool:
     """Whether an init container lets the pod go on: it succeeded, or as a sidecar it has started."""
     definition: Json = next((one for one in spec.get("initContainers") or [] if one["name"] == row["name"]), {})
     if definition.get("restartPolicy") == "Always":
-        return bool(row["started"]) or bool(row["lastState"])
+        return bool(row["started"]) or bool(row["lastState"]) or "terminated" in row["state"]
     return _code(row) == 0
 
 
