@@ -99,7 +99,11 @@ class ExpectationError(ValueError):
 
 PHASES = ("baseline", "inject", "observe", "undo", "settle")
 _TOKEN = re.compile(
-    r"\s*(?:(?P<operator><=|>=|==|!=|<|>|=)|(?P<value>[0-9][0-9.]*(?:%|/?[a-z]+)?(?![\w.-]))|(?P<word>[A-Za-z][\w.-]*)|(?P<other>\S+))"
+    r"""\s*(?:(?P<operator><=|>=|==|!=|<|>|=)
+    |(?P<value>[0-9][0-9.]*(?:%|/?[a-z]+)?(?![\w.-]))
+    |(?P<word>[A-Za-z][\w.-]*)
+    |(?P<other>\S+))""",
+    re.VERBOSE,
 )
 _CLAUSES = ("during", "for", "within")
 
@@ -110,7 +114,8 @@ class _Words:
     def __init__(self, text: str) -> None:
         self.text = text
         self.items = [
-            (str(m.lastgroup), m.group(m.lastgroup or 0), m.start(m.lastgroup or 0)) for m in _TOKEN.finditer(text.rstrip())
+            (str(m.lastgroup), m.group(m.lastgroup or 0), m.start(m.lastgroup or 0))
+            for m in _TOKEN.finditer(text.rstrip())
         ]
         self.index = 0
 

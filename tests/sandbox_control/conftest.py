@@ -111,10 +111,18 @@ class Kubelet:
 
     async def add_node(self, name: str, gpus: int = 8, **labels: str) -> None:
         room = {"cpu": "16", "memory": "64Gi", "pods": "110", "nvidia.com/gpu": str(gpus)}
-        await self.api.post("/api/v1/nodes", {
-            "metadata": {"name": name, "labels": labels},
-            "status": {"capacity": room, "allocatable": room, "conditions": [{"type": "Ready", "status": "True"}],
-                       "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}]}})
+        await self.api.post(
+            "/api/v1/nodes",
+            {
+                "metadata": {"name": name, "labels": labels},
+                "status": {
+                    "capacity": room,
+                    "allocatable": room,
+                    "conditions": [{"type": "Ready", "status": "True"}],
+                    "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
+                },
+            },
+        )
 
     async def start(self) -> None:
         self._tasks.append(asyncio.create_task(self._run()))
@@ -208,8 +216,12 @@ def deployment(name: str, replicas: int = 3, image: str = "sim:1", **spec: Any) 
     template = pod("", app=name)
     del template["metadata"]["name"]
     template["spec"]["containers"][0]["image"] = image
-    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
-            "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": template, **spec}}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name},
+        "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": template, **spec},
+    }
 
 
 @pytest.fixture
@@ -231,17 +243,29 @@ async def kubectl(url: str, tmp_path: Path) -> Kubectl:
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl is not installed")
     config = tmp_path / "kubeconfig"
-    config.write_text(json.dumps({
-        "apiVersion": "v1", "kind": "Config", "current-context": "sandbox",
-        "clusters": [{"name": "sandbox", "cluster": {"server": url}}],
-        "users": [{"name": "sandbox", "user": {}}],
-        "contexts": [{"name": "sandbox", "context": {"cluster": "sandbox", "user": "sandbox"}}]}))
+    config.write_text(
+        json.dumps(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "current-context": "sandbox",
+                "clusters": [{"name": "sandbox", "cluster": {"server": url}}],
+                "users": [{"name": "sandbox", "user": {}}],
+                "contexts": [{"name": "sandbox", "context": {"cluster": "sandbox", "user": "sandbox"}}],
+            }
+        )
+    )
     environment = {**os.environ, "KUBECONFIG": str(config), "KUBECACHEDIR": str(tmp_path / "cache")}
 
     async def run(*words: str, stdin: str = "", code: int = 0) -> str:
         process = await asyncio.create_subprocess_exec(
-            "kubectl", *words, env=environment, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT)
+            "kubectl",
+            *words,
+            env=environment,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
         async with asyncio.timeout(30):
             out, _ = await process.communicate(stdin.encode())
         assert process.returncode == code, f"kubectl {' '.join(words)}: {process.returncode}\n{out.decode()}"

@@ -20,17 +20,32 @@ async def deny(api, *rules):
 
 async def may(api, verb, resource, subresource="", namespace="default", group=""):
     wanted = {"verb": verb, "resource": resource, "subresource": subresource, "group": group, "namespace": namespace}
-    answer = await api.post(REVIEWS, {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
-                                      "spec": {"resourceAttributes": wanted}})
+    answer = await api.post(
+        REVIEWS,
+        {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": wanted},
+        },
+    )
     return answer["status"]["allowed"]
 
 
-@pytest.mark.parametrize(("rule", "verb", "resource", "subresource"), [
-    ({"verbs": ["delete"], "resources": ["pods"]}, "delete", "pods", ""),
-    ({"resources": ["pods/exec"]}, "create", "pods", "exec"),
-    ({"verbs": ["create"], "resources": ["pods/eviction"], "namespaces": ["default"]}, "create", "pods", "eviction"),
-    ({"user": "robot", "groups": ["apps"]}, "patch", "deployments", ""),
-], ids=["verb", "exec", "eviction in a namespace", "one user's group"])
+@pytest.mark.parametrize(
+    ("rule", "verb", "resource", "subresource"),
+    [
+        ({"verbs": ["delete"], "resources": ["pods"]}, "delete", "pods", ""),
+        ({"resources": ["pods/exec"]}, "create", "pods", "exec"),
+        (
+            {"verbs": ["create"], "resources": ["pods/eviction"], "namespaces": ["default"]},
+            "create",
+            "pods",
+            "eviction",
+        ),
+        ({"user": "robot", "groups": ["apps"]}, "patch", "deployments", ""),
+    ],
+    ids=["verb", "exec", "eviction in a namespace", "one user's group"],
+)
 async def test_what_is_denied_is_reviewed_so(api, rule, verb, resource, subresource):
     group = "apps" if resource == "deployments" else ""
     robot = api.acting_as("robot")
@@ -51,7 +66,8 @@ async def test_a_denied_request_is_a_real_forbidden_status(api, make_pod):
     assert refused.value.status["reason"] == "Forbidden"
     assert refused.value.status["message"] == (
         'pods "a" is forbidden: User "sandbox-admin" cannot delete resource "pods" in API group "" in the namespace '
-        '"default"')
+        '"default"'
+    )
     assert refused.value.status["details"] == {"name": "a", "kind": "pods"}
     await api.acting_as("system:node:node-a").delete(f"{PODS}/a")
 
@@ -66,6 +82,11 @@ async def test_one_denied_user_does_not_bother_another(api):
 async def test_rules_that_cannot_be_read_deny_nothing(api):
     for text in ("{", "- surprise: yes", "just words"):
         body = {"metadata": {"name": "sandbox-permissions"}, "data": {"denied": text}}
-        await api.call("PATCH", f"{MAPS}/sandbox-permissions", {"apiVersion": "v1", "kind": "ConfigMap", **body},
-                       "application/apply-patch+yaml", fieldManager="t")
+        await api.call(
+            "PATCH",
+            f"{MAPS}/sandbox-permissions",
+            {"apiVersion": "v1", "kind": "ConfigMap", **body},
+            "application/apply-patch+yaml",
+            fieldManager="t",
+        )
         await api.get(PODS)

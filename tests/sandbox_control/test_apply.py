@@ -44,8 +44,12 @@ async def test_a_plain_write_takes_the_field_from_its_applier(api):
 async def test_containers_are_owned_one_by_one(api, make_deployment):
     wanted = make_deployment("a", replicas=0)
     await api.patch(f"{DEPLOYMENTS}/a", wanted, APPLY, fieldManager="me")
-    side = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"}, "spec": {"template": {"spec": {
-        "containers": [{"name": "sidecar", "image": "side:1"}]}}}}
+    side = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "a"},
+        "spec": {"template": {"spec": {"containers": [{"name": "sidecar", "image": "side:1"}]}}},
+    }
     after = await api.patch(f"{DEPLOYMENTS}/a", side, APPLY, fieldManager="mesh")
     assert [row["name"] for row in after["spec"]["template"]["spec"]["containers"]] == ["vllm", "sidecar"]
     side["spec"]["template"]["spec"]["containers"] = []

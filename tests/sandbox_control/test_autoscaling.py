@@ -16,13 +16,22 @@ def settings():
 
 
 def hpa(metric, **more):
-    return {"metadata": {"name": "engine"}, "spec": {
-        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "engine"}, "minReplicas": 1,
-        "maxReplicas": 6, "metrics": [metric], **more}}
+    return {
+        "metadata": {"name": "engine"},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "engine"},
+            "minReplicas": 1,
+            "maxReplicas": 6,
+            "metrics": [metric],
+            **more,
+        },
+    }
 
 
-WAITING = {"type": "Pods", "pods": {"metric": {"name": "vllm_num_requests_waiting"},
-                                    "target": {"type": "AverageValue", "averageValue": "5"}}}
+WAITING = {
+    "type": "Pods",
+    "pods": {"metric": {"name": "vllm_num_requests_waiting"}, "target": {"type": "AverageValue", "averageValue": "5"}},
+}
 CPU = {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}}
 
 
@@ -41,8 +50,13 @@ async def measure(api, **measured):
     """Write the same measurements for every pod there is now."""
     for pod in await api.items(PODS):
         name = pod["metadata"]["name"]
-        body = {"metadata": {"name": name, "labels": pod["metadata"]["labels"]}, "window": "10s",
-                "timestamp": "2026-01-01T00:00:00Z", "containers": [], **measured}
+        body = {
+            "metadata": {"name": name, "labels": pod["metadata"]["labels"]},
+            "window": "10s",
+            "timestamp": "2026-01-01T00:00:00Z",
+            "containers": [],
+            **measured,
+        }
         if await api.exists(f"{METRICS}/{name}"):
             await api.put(f"{METRICS}/{name}", body)
         else:
@@ -83,8 +97,9 @@ async def test_cpu_within_the_tolerance_scales_nothing(api, kubelet, make_deploy
     await engines(api, make_deployment, 2)
     await measure(api, containers=[{"name": "vllm", "usage": {"cpu": "530m"}}])
     await api.post(HPAS, hpa(CPU))
-    await conditions_are(api, ScalingActive="ValidMetricFound", AbleToScale="ReadyForNewScale",
-                         ScalingLimited="DesiredWithinRange")
+    await conditions_are(
+        api, ScalingActive="ValidMetricFound", AbleToScale="ReadyForNewScale", ScalingLimited="DesiredWithinRange"
+    )
     status = (await api.get(f"{HPAS}/engine"))["status"]
     assert status["currentMetrics"][0]["resource"]["current"] == {"averageValue": "530m", "averageUtilization": 53}
     assert (status["currentReplicas"], status["desiredReplicas"]) == (2, 2)
@@ -120,8 +135,15 @@ async def test_a_policy_slows_the_way_up(api, kubelet, make_deployment):
 async def test_an_external_metric_is_summed_over_the_namespace(api, kubelet, make_deployment):
     await engines(api, make_deployment, 2)
     await measure(api, custom={"queue": "30"})
-    await api.post(HPAS, hpa({"type": "External", "external": {
-        "metric": {"name": "queue"}, "target": {"type": "AverageValue", "averageValue": "20"}}}))
+    await api.post(
+        HPAS,
+        hpa(
+            {
+                "type": "External",
+                "external": {"metric": {"name": "queue"}, "target": {"type": "AverageValue", "averageValue": "20"}},
+            }
+        ),
+    )
     await replicas_are(api, 3)
 
 

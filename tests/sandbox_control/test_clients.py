@@ -29,10 +29,12 @@ async def test_the_sync_client_creates_watches_and_deletes(url, api, make_deploy
             assert len(core.list_node().items) == 2
             assert apps.read_namespaced_deployment_scale("engine", "default").spec.replicas == 2
             victim = core.list_namespaced_pod("default", label_selector="app=engine").items[0].metadata.name
-            core.create_namespaced_pod_eviction(victim, "default", client.V1Eviction(
-                metadata=client.V1ObjectMeta(name=victim, namespace="default")))
-            review = client.AuthorizationV1Api(session).create_self_subject_access_review({"spec": {
-                "resourceAttributes": {"verb": "delete", "resource": "pods", "namespace": "default"}}})
+            core.create_namespaced_pod_eviction(
+                victim, "default", client.V1Eviction(metadata=client.V1ObjectMeta(name=victim, namespace="default"))
+            )
+            review = client.AuthorizationV1Api(session).create_self_subject_access_review(
+                {"spec": {"resourceAttributes": {"verb": "delete", "resource": "pods", "namespace": "default"}}}
+            )
             assert review.status.allowed
             core.delete_collection_namespaced_pod("default", label_selector="app=engine")
             apps.delete_namespaced_deployment("engine", "default", propagation_policy="Foreground")

@@ -7,11 +7,23 @@ CHAOS = "/apis/chaos-mesh.org/v1alpha1/namespaces/default/networkchaos"
 
 
 def definition():
-    return {"metadata": {"name": "networkchaos.chaos-mesh.org"}, "spec": {
-        "group": "chaos-mesh.org", "scope": "Namespaced",
-        "names": {"plural": "networkchaos", "kind": "NetworkChaos", "listKind": "NetworkChaosList"},
-        "versions": [{"name": "v1alpha1", "served": True, "storage": True, "subresources": {"status": {}},
-                      "additionalPrinterColumns": [{"name": "action", "type": "string", "jsonPath": ".spec.action"}]}]}}
+    return {
+        "metadata": {"name": "networkchaos.chaos-mesh.org"},
+        "spec": {
+            "group": "chaos-mesh.org",
+            "scope": "Namespaced",
+            "names": {"plural": "networkchaos", "kind": "NetworkChaos", "listKind": "NetworkChaosList"},
+            "versions": [
+                {
+                    "name": "v1alpha1",
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": [{"name": "action", "type": "string", "jsonPath": ".spec.action"}],
+                }
+            ],
+        },
+    }
 
 
 async def test_a_defined_kind_is_served_discovered_and_watched(api):
@@ -30,8 +42,13 @@ async def test_a_defined_kind_is_served_discovered_and_watched(api):
 
 async def test_kubectl_prints_the_columns_of_a_definition(api, kubectl):
     await api.post(CRDS, definition())
-    await kubectl("create", "-f", "-", stdin="apiVersion: chaos-mesh.org/v1alpha1\nkind: NetworkChaos\n"
-                                             "metadata: {name: slow}\nspec: {action: bandwidth}\n")
+    await kubectl(
+        "create",
+        "-f",
+        "-",
+        stdin="apiVersion: chaos-mesh.org/v1alpha1\nkind: NetworkChaos\n"
+        "metadata: {name: slow}\nspec: {action: bandwidth}\n",
+    )
     head, row = (await kubectl("get", "networkchaos")).splitlines()
     assert head.split() == ["NAME", "ACTION", "AGE"]
     assert row.split()[:2] == ["slow", "bandwidth"]

@@ -67,8 +67,16 @@ async def test_a_collection_is_deleted_by_selector(api):
 
 
 def owned(name, *owners, block=True):
-    rows = [{"apiVersion": "v1", "kind": "ConfigMap", "name": row["metadata"]["name"], "uid": row["metadata"]["uid"],
-             "blockOwnerDeletion": block} for row in owners]
+    rows = [
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "name": row["metadata"]["name"],
+            "uid": row["metadata"]["uid"],
+            "blockOwnerDeletion": block,
+        }
+        for row in owners
+    ]
     return {"metadata": {"name": name, "ownerReferences": rows}}
 
 

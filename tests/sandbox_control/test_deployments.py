@@ -13,8 +13,12 @@ async def settled(api, name="engine", replicas=3):
     async def test():
         found = await api.get(f"{DEPLOYMENTS}/{name}")
         status = found["status"]
-        wanted = {"replicas": replicas, "updatedReplicas": replicas, "availableReplicas": replicas,
-                  "observedGeneration": found["metadata"]["generation"]}
+        wanted = {
+            "replicas": replicas,
+            "updatedReplicas": replicas,
+            "availableReplicas": replicas,
+            "observedGeneration": found["metadata"]["generation"],
+        }
         reasons = {row["type"]: row["reason"] for row in status.get("conditions", [])}
         return wanted.items() <= status.items() and reasons["Progressing"] == "NewReplicaSetAvailable" and status
 
@@ -26,8 +30,11 @@ def condition(obj, kind):
 
 
 async def set_image(api, image, name="engine"):
-    return await api.patch(f"{DEPLOYMENTS}/{name}", {"spec": {"template": {"spec": {"containers": [
-        {"name": "vllm", "image": image}]}}}}, "application/strategic-merge-patch+json")
+    return await api.patch(
+        f"{DEPLOYMENTS}/{name}",
+        {"spec": {"template": {"spec": {"containers": [{"name": "vllm", "image": image}]}}}},
+        "application/strategic-merge-patch+json",
+    )
 
 
 async def test_a_deployment_becomes_available_and_says_so(api, kubelet, make_deployment):
@@ -82,8 +89,11 @@ async def test_a_rolling_update_keeps_within_surge_and_unavailable(api, kubelet,
                 if sorted(ready.values()) == [0, 4] and sorted(sizes.values()) == [0, 4]:
                     break
     await settled(api, replicas=4)
-    assert {row["spec"]["containers"][0]["image"] for row in await api.items(PODS)
-            if "deletionTimestamp" not in row["metadata"]} == {"sim:2"}
+    assert {
+        row["spec"]["containers"][0]["image"]
+        for row in await api.items(PODS)
+        if "deletionTimestamp" not in row["metadata"]
+    } == {"sim:2"}
 
 
 async def test_undoing_a_rollout_reuses_the_old_set_as_a_new_revision(api, kubelet, make_deployment):
@@ -204,11 +214,18 @@ async def test_deleting_a_deployment_takes_its_sets_and_pods(api, kubelet, make_
     await api.until(empty)
 
 
-@pytest.mark.parametrize(("surge", "unavailable", "most", "least"), [
-    ("25%", "25%", 13, 8), (0, 0, 10, 9), ("100%", 0, 20, 10), (3, "50%", 13, 5)])
+@pytest.mark.parametrize(
+    ("surge", "unavailable", "most", "least"),
+    [("25%", "25%", 13, 8), (0, 0, 10, 9), ("100%", 0, 20, 10), (3, "50%", 13, 5)],
+)
 def test_percentages_round_surge_up_and_unavailable_down(make_deployment, surge, unavailable, most, least):
     from drillbook.sandbox.control.controllers.rollouts import Budget
 
-    budget = Budget.of(make_deployment("a", replicas=10, strategy={
-        "type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}}))
+    budget = Budget.of(
+        make_deployment(
+            "a",
+            replicas=10,
+            strategy={"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}},
+        )
+    )
     assert (10 + budget.surge, 10 - budget.unavailable) == (most, least)

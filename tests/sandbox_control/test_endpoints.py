@@ -9,8 +9,13 @@ async def serve(api, make_pod, name="a", **service):
     wanted["spec"]["containers"][0]["ports"] = [{"name": "http", "containerPort": 8000}]
     await api.post(f"{CORE}/pods", wanted)
     if not await api.exists(f"{CORE}/services/llm"):
-        await api.post(f"{CORE}/services", {"metadata": {"name": "llm"}, "spec": {
-            "selector": {"app": "llm"}, "ports": [{"port": 80, "targetPort": "http"}], **service}})
+        await api.post(
+            f"{CORE}/services",
+            {
+                "metadata": {"name": "llm"},
+                "spec": {"selector": {"app": "llm"}, "ports": [{"port": 80, "targetPort": "http"}], **service},
+            },
+        )
 
 
 async def subsets(api):

@@ -18,8 +18,9 @@ async def engines(api, make_deployment, replicas=3):
 
 
 async def budget(api, **spec):
-    await api.post(BUDGETS, {"metadata": {"name": "engine"},
-                             "spec": {"selector": {"matchLabels": {"app": "engine"}}, **spec}})
+    await api.post(
+        BUDGETS, {"metadata": {"name": "engine"}, "spec": {"selector": {"matchLabels": {"app": "engine"}}, **spec}}
+    )
 
     async def known():
         return (await api.get(f"{BUDGETS}/engine")).get("status")
@@ -31,9 +32,17 @@ def eviction(name):
     return {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
 
 
-@pytest.mark.parametrize(("spec", "wanted"), [
-    ({"minAvailable": 2}, (3, 2, 1)), ({"minAvailable": "50%"}, (3, 2, 1)), ({"maxUnavailable": "50%"}, (3, 1, 2)),
-    ({"maxUnavailable": 0}, (3, 3, 0)), ({"minAvailable": 5}, (3, 5, 0))], ids=str)
+@pytest.mark.parametrize(
+    ("spec", "wanted"),
+    [
+        ({"minAvailable": 2}, (3, 2, 1)),
+        ({"minAvailable": "50%"}, (3, 2, 1)),
+        ({"maxUnavailable": "50%"}, (3, 1, 2)),
+        ({"maxUnavailable": 0}, (3, 3, 0)),
+        ({"minAvailable": 5}, (3, 5, 0)),
+    ],
+    ids=str,
+)
 async def test_a_budget_counts_what_may_be_disrupted(api, kubelet, make_deployment, spec, wanted):
     await engines(api, make_deployment)
     status = await budget(api, **spec)
@@ -57,8 +66,15 @@ async def test_evictions_stop_at_the_budget_and_go_on_when_pods_are_back(api, ku
 
     async def replacement():
         rows = await api.items(PODS)
-        return len(rows) == 3 and next((row for row in rows if {"type": "Ready", "status": "False"}.items() <= next(
-            (one for one in row["status"].get("conditions", []) if one["type"] == "Ready"), {}).items()), None)
+        return len(rows) == 3 and next(
+            (
+                row
+                for row in rows
+                if {"type": "Ready", "status": "False"}.items()
+                <= next((one for one in row["status"].get("conditions", []) if one["type"] == "Ready"), {}).items()
+            ),
+            None,
+        )
 
     fresh = await api.until(replacement)
     await kubelet.set_state(f"{PODS}/{fresh['metadata']['name']}", "ready")

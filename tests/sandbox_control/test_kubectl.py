@@ -46,7 +46,8 @@ async def test_apply_get_describe_diff_and_delete(kubectl, engine):
     assert row[5:] == ["vllm", "sim:1", "app=engine"]
     rows = (await kubectl("get", "pods", "--no-headers")).splitlines()
     assert [line.split()[1:4] for line in rows] == [["1/1", "Running", "0"]] * 3 or all(
-        line.split()[2] == "Running" for line in rows)
+        line.split()[2] == "Running" for line in rows
+    )
     assert (await kubectl("get", "deploy", "engine", "-o", "jsonpath={.status.readyReplicas}")) == "3"
     described = await kubectl("describe", "deploy", "engine")
     assert "3 desired | 3 updated | 3 total | 3 available" in described
@@ -98,7 +99,8 @@ async def test_a_gpu_too_many_is_told_in_the_schedulers_words(kubectl, engine):
 
     async def told():
         return "0/2 nodes are available: 2 Insufficient nvidia.com/gpu." in await kubectl(
-            "get", "events", "--field-selector", "reason=FailedScheduling")
+            "get", "events", "--field-selector", "reason=FailedScheduling"
+        )
 
     for _ in range(50):
         if await told():
@@ -162,13 +164,23 @@ async def test_names_of_kinds_are_discovered(kubectl):
 
 
 async def test_usage_is_printed_where_it_is_measured(kubectl, api, kubelet):
-    await api.post("/api/v1/namespaces/default/pods", {"metadata": {"name": "a"}, "spec": {
-        "containers": [{"name": "vllm", "image": "x"}]}})
+    await api.post(
+        "/api/v1/namespaces/default/pods",
+        {"metadata": {"name": "a"}, "spec": {"containers": [{"name": "vllm", "image": "x"}]}},
+    )
     now = {"timestamp": "2026-01-01T00:00:00Z", "window": "10s"}
-    await api.post("/apis/metrics.k8s.io/v1beta1/nodes", {"metadata": {"name": "node-a"}, **now,
-                                                         "usage": {"cpu": "500m", "memory": "1Gi"}})
-    await api.post("/apis/metrics.k8s.io/v1beta1/namespaces/default/pods", {
-        "metadata": {"name": "a"}, **now, "containers": [{"name": "vllm", "usage": {"cpu": "250m", "memory": "64Mi"}}]})
+    await api.post(
+        "/apis/metrics.k8s.io/v1beta1/nodes",
+        {"metadata": {"name": "node-a"}, **now, "usage": {"cpu": "500m", "memory": "1Gi"}},
+    )
+    await api.post(
+        "/apis/metrics.k8s.io/v1beta1/namespaces/default/pods",
+        {
+            "metadata": {"name": "a"},
+            **now,
+            "containers": [{"name": "vllm", "usage": {"cpu": "250m", "memory": "64Mi"}}],
+        },
+    )
     assert (await kubectl("top", "pods", "--no-headers")).split() == ["a", "250m", "64Mi"]
     assert (await kubectl("top", "nodes", "--no-headers")).split()[:2] == ["node-a", "500m"]
 
@@ -176,6 +188,7 @@ async def test_usage_is_printed_where_it_is_measured(kubectl, api, kubelet):
 @pytest.fixture
 async def node_with_kubelet(api) -> Any:
     """A node whose kubelet answers logs and exec."""
+
     async def logs(request: web.Request) -> web.StreamResponse:
         query = dict(request.query)
         response = web.StreamResponse()
@@ -195,9 +208,18 @@ async def node_with_kubelet(api) -> Any:
                 await socket.send_bytes(b"\x01" + f"{words}: ".encode() + message.data[1:])
                 break
         await socket.send_bytes(b"\x02to stderr\n")
-        await socket.send_bytes(b"\x03" + json.dumps({"metadata": {}, "status": "Failure", "reason": "NonZeroExitCode",
-            "message": "command terminated with exit code 3",
-            "details": {"causes": [{"reason": "ExitCode", "message": "3"}]}}).encode())
+        await socket.send_bytes(
+            b"\x03"
+            + json.dumps(
+                {
+                    "metadata": {},
+                    "status": "Failure",
+                    "reason": "NonZeroExitCode",
+                    "message": "command terminated with exit code 3",
+                    "details": {"causes": [{"reason": "ExitCode", "message": "3"}]},
+                }
+            ).encode()
+        )
         await socket.close()
         return socket
 
@@ -207,11 +229,20 @@ async def node_with_kubelet(api) -> Any:
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    await api.post("/api/v1/nodes", {"metadata": {"name": "n"}, "status": {
-        "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
-        "daemonEndpoints": {"kubeletEndpoint": {"Port": runner.addresses[0][1]}}}})
-    await api.post("/api/v1/namespaces/default/pods", {"metadata": {"name": "a"}, "spec": {
-        "nodeName": "n", "containers": [{"name": "vllm", "image": "x"}]}})
+    await api.post(
+        "/api/v1/nodes",
+        {
+            "metadata": {"name": "n"},
+            "status": {
+                "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
+                "daemonEndpoints": {"kubeletEndpoint": {"Port": runner.addresses[0][1]}},
+            },
+        },
+    )
+    await api.post(
+        "/api/v1/namespaces/default/pods",
+        {"metadata": {"name": "a"}, "spec": {"nodeName": "n", "containers": [{"name": "vllm", "image": "x"}]}},
+    )
     await api.patch("/api/v1/namespaces/default/pods/a/status", {"status": {"phase": "Running"}})
     yield
     await runner.cleanup()

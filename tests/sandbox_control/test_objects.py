@@ -13,7 +13,9 @@ async def test_a_pod_gets_the_defaults_that_clients_rely_on(api, make_pod):
     assert made["spec"]["containers"][0]["imagePullPolicy"] == "IfNotPresent"
     assert made["status"] == {"phase": "Pending", "qosClass": "BestEffort"}
     assert {row["key"] for row in made["spec"]["tolerations"]} == {
-        "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"}
+        "node.kubernetes.io/not-ready",
+        "node.kubernetes.io/unreachable",
+    }
     assert made["metadata"]["uid"]
     assert made["metadata"]["creationTimestamp"].endswith("Z")
 
@@ -63,12 +65,18 @@ async def test_an_object_in_a_missing_namespace_is_refused(api, make_pod):
     assert refused.value.status["message"] == 'namespaces "nowhere" not found'
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    ({"spec": {"containers": []}}, "spec.containers: Required value"),
-    ({"metadata": {"name": "Not_A_Name"}}, 'metadata.name: Invalid value: "Not_A_Name"'),
-    ({"spec": {"containers": [{"name": "a", "image": "b", "resources": {"limits": {"cpu": "much"}}}]}},
-     "spec.containers[0].resources.limits[cpu]: Invalid value"),
-], ids=["no containers", "bad name", "bad quantity"])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"spec": {"containers": []}}, "spec.containers: Required value"),
+        ({"metadata": {"name": "Not_A_Name"}}, 'metadata.name: Invalid value: "Not_A_Name"'),
+        (
+            {"spec": {"containers": [{"name": "a", "image": "b", "resources": {"limits": {"cpu": "much"}}}]}},
+            "spec.containers[0].resources.limits[cpu]: Invalid value",
+        ),
+    ],
+    ids=["no containers", "bad name", "bad quantity"],
+)
 async def test_an_invalid_pod_is_refused_with_its_field(api, make_pod, change, words):
     with pytest.raises(AssertionError) as refused:
         await api.post(PODS, make_pod("a") | change)
@@ -102,8 +110,11 @@ async def test_an_object_of_the_wrong_shape_is_a_bad_request_not_a_crash(api, ma
 
 async def test_a_running_pods_spec_cannot_be_changed_but_its_image_can(api, make_pod):
     await api.post(PODS, make_pod("a"))
-    changed = await api.patch(f"{PODS}/a", [{"op": "replace", "path": "/spec/containers/0/image", "value": "sim:2"}],
-                              "application/json-patch+json")
+    changed = await api.patch(
+        f"{PODS}/a",
+        [{"op": "replace", "path": "/spec/containers/0/image", "value": "sim:2"}],
+        "application/json-patch+json",
+    )
     assert changed["spec"]["containers"][0]["image"] == "sim:2"
     with pytest.raises(AssertionError) as refused:
         await api.patch(f"{PODS}/a", {"spec": {"restartPolicy": "Never"}})
@@ -189,9 +200,17 @@ async def test_what_is_not_served_is_a_404_with_a_status(api):
 
 async def test_autoscaling_v1_and_v2_show_the_same_autoscaler(api):
     base = "namespaces/default/horizontalpodautoscalers"
-    await api.post(f"/apis/autoscaling/v1/{base}", {"metadata": {"name": "a"}, "spec": {
-        "scaleTargetRef": {"kind": "Deployment", "name": "x", "apiVersion": "apps/v1"}, "maxReplicas": 5,
-        "targetCPUUtilizationPercentage": 60}})
+    await api.post(
+        f"/apis/autoscaling/v1/{base}",
+        {
+            "metadata": {"name": "a"},
+            "spec": {
+                "scaleTargetRef": {"kind": "Deployment", "name": "x", "apiVersion": "apps/v1"},
+                "maxReplicas": 5,
+                "targetCPUUtilizationPercentage": 60,
+            },
+        },
+    )
     new = await api.get(f"/apis/autoscaling/v2/{base}/a")
     assert new["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"] == 60
     old = await api.get(f"/apis/autoscaling/v1/{base}/a")

@@ -11,8 +11,11 @@ from drillbook.sandbox.control.statuses import ApiError
 from drillbook.sandbox.control.strategic import apply_strategic_patch
 
 SCALARS = st.none() | st.booleans() | st.integers(-9, 9) | st.text("abc~/", max_size=3)
-VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-    st.text("abc~/", max_size=2), inner, max_size=3), max_leaves=8)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abc~/", max_size=2), inner, max_size=3),
+    max_leaves=8,
+)
 OBJECTS = st.dictionaries(st.text("abc~/", max_size=2), VALUES, max_size=4)
 
 
@@ -27,8 +30,11 @@ def merge_between(old: Any, new: Any) -> Any:
     if not isinstance(old, dict) or not isinstance(new, dict):
         return new
     patch = {key: None for key in old if key not in new}
-    patch |= {key: merge_between(old[key], value) if key in old and isinstance(old[key], dict) else value
-              for key, value in new.items() if key not in old or old[key] != value or type(old[key]) is not type(value)}
+    patch |= {
+        key: merge_between(old[key], value) if key in old and isinstance(old[key], dict) else value
+        for key, value in new.items()
+        if key not in old or old[key] != value or type(old[key]) is not type(value)
+    }
     return patch
 
 
@@ -53,8 +59,9 @@ def pointer(*parts: str) -> str:
 @given(OBJECTS, st.text("abc~/", max_size=2), VALUES)
 @settings(max_examples=150, deadline=None)
 def test_what_a_json_patch_adds_it_can_test_and_remove(obj, key, value):
-    added = apply_json_patch(obj, [{"op": "add", "path": pointer(key), "value": value},
-                                   {"op": "test", "path": pointer(key), "value": value}])
+    added = apply_json_patch(
+        obj, [{"op": "add", "path": pointer(key), "value": value}, {"op": "test", "path": pointer(key), "value": value}]
+    )
     assert added[key] == value
     removed = apply_json_patch(added, [{"op": "remove", "path": pointer(key)}])
     assert removed == {name: row for name, row in obj.items() if name != key}
@@ -64,28 +71,55 @@ def test_what_a_json_patch_adds_it_can_test_and_remove(obj, key, value):
 @settings(max_examples=100, deadline=None)
 def test_a_json_patch_never_changes_the_original(obj, value):
     before = apply_json_patch(obj, [])
-    apply_json_patch(obj, [{"op": "add", "path": "/a", "value": value}, {"op": "add", "path": "/b", "value": []},
-                           {"op": "add", "path": "/b/-", "value": value}, {"op": "move", "from": "/b", "path": "/a"}])
+    apply_json_patch(
+        obj,
+        [
+            {"op": "add", "path": "/a", "value": value},
+            {"op": "add", "path": "/b", "value": []},
+            {"op": "add", "path": "/b/-", "value": value},
+            {"op": "move", "from": "/b", "path": "/a"},
+        ],
+    )
     assert obj == before
 
 
-@pytest.mark.parametrize("operation", [
-    {"op": "remove", "path": "/missing"}, {"op": "replace", "path": "/missing", "value": 1},
-    {"op": "test", "path": "/a", "value": 2}, {"op": "test", "path": "/a", "value": True},
-    {"op": "add", "path": "/list/7", "value": 1}, {"op": "add", "path": "/list/01", "value": 1},
-    {"op": "add", "path": "/list/²", "value": 1}, {"op": "move", "from": "/d", "path": "/d/inner"},
-    {"op": "remove", "path": "/list/-"}, {"op": "add", "path": "no-slash", "value": 1}, {"op": "copy", "path": "/x"},
-    {"op": "move", "path": "/x"},
-], ids=str)
+@pytest.mark.parametrize(
+    "operation",
+    [
+        {"op": "remove", "path": "/missing"},
+        {"op": "replace", "path": "/missing", "value": 1},
+        {"op": "test", "path": "/a", "value": 2},
+        {"op": "test", "path": "/a", "value": True},
+        {"op": "add", "path": "/list/7", "value": 1},
+        {"op": "add", "path": "/list/01", "value": 1},
+        {"op": "add", "path": "/list/²", "value": 1},
+        {"op": "move", "from": "/d", "path": "/d/inner"},
+        {"op": "remove", "path": "/list/-"},
+        {"op": "add", "path": "no-slash", "value": 1},
+        {"op": "copy", "path": "/x"},
+        {"op": "move", "path": "/x"},
+    ],
+    ids=str,
+)
 def test_an_operation_that_cannot_be_done_is_refused(operation):
     with pytest.raises(ApiError):
         apply_json_patch({"a": 1, "list": [1, 2], "d": {}}, [operation])
 
 
 def workload(**container: Any) -> Any:
-    return {"spec": {"template": {"spec": {"containers": [
-        {"name": "a", "image": "x", "env": [{"name": "K", "value": "1"}]} | container, {"name": "b", "image": "y"}],
-        "tolerations": [{"key": "old"}]}}}}
+    return {
+        "spec": {
+            "template": {
+                "spec": {
+                    "containers": [
+                        {"name": "a", "image": "x", "env": [{"name": "K", "value": "1"}]} | container,
+                        {"name": "b", "image": "y"},
+                    ],
+                    "tolerations": [{"key": "old"}],
+                }
+            }
+        }
+    }
 
 
 def containers(obj: Any) -> Any:
@@ -98,8 +132,11 @@ def patch_of(*rows: Any, **more: Any) -> Any:
 
 def test_a_strategic_patch_merges_containers_by_name_and_their_env_too():
     after = apply_strategic_patch(workload(), patch_of({"name": "a", "env": [{"name": "L", "value": "2"}]}))
-    assert containers(after)[0] == {"name": "a", "image": "x",
-                                    "env": [{"name": "K", "value": "1"}, {"name": "L", "value": "2"}]}
+    assert containers(after)[0] == {
+        "name": "a",
+        "image": "x",
+        "env": [{"name": "K", "value": "1"}, {"name": "L", "value": "2"}],
+    }
     assert containers(after)[1] == {"name": "b", "image": "y"}
 
 
@@ -109,10 +146,13 @@ def test_a_strategic_patch_replaces_lists_without_a_key():
 
 
 def test_strategic_directives_delete_replace_retain_and_order():
-    assert [row["name"] for row in containers(apply_strategic_patch(
-        workload(), patch_of({"name": "a", "$patch": "delete"})))] == ["b"]
+    assert [
+        row["name"]
+        for row in containers(apply_strategic_patch(workload(), patch_of({"name": "a", "$patch": "delete"})))
+    ] == ["b"]
     assert containers(apply_strategic_patch(workload(), patch_of({"$patch": "replace"}, {"name": "c"}))) == [
-        {"name": "c"}]
+        {"name": "c"}
+    ]
     ordered = patch_of({"name": "c"}, **{"$setElementOrder/containers": [{"name": "b"}, {"name": "c"}, {"name": "a"}]})
     assert [row["name"] for row in containers(apply_strategic_patch(workload(), ordered))] == ["b", "c", "a"]
     strategy = {"spec": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}}}}
@@ -125,9 +165,11 @@ def test_strategic_directives_delete_replace_retain_and_order():
 def test_finalizers_merge_as_a_set():
     meta = {"metadata": {"finalizers": ["a", "b"]}}
     assert apply_strategic_patch(meta, {"metadata": {"finalizers": ["b", "c"]}}) == {
-        "metadata": {"finalizers": ["a", "b", "c"]}}
+        "metadata": {"finalizers": ["a", "b", "c"]}
+    }
     assert apply_strategic_patch(meta, {"metadata": {"$deleteFromPrimitiveList/finalizers": ["a"]}}) == {
-        "metadata": {"finalizers": ["b"]}}
+        "metadata": {"finalizers": ["b"]}
+    }
 
 
 def test_conditions_of_a_status_merge_by_type_and_ports_by_number():
@@ -148,13 +190,19 @@ async def test_each_language_is_chosen_by_its_content_type(api):
     path = "/api/v1/namespaces/default/configmaps/a"
     await api.post("/api/v1/namespaces/default/configmaps", {"metadata": {"name": "a"}, "data": {"x": "1", "y": "2"}})
     assert (await api.patch(path, {"data": {"x": None}}))["data"] == {"y": "2"}
-    after = await api.patch(path, [{"op": "test", "path": "/data/y", "value": "2"},
-                                   {"op": "add", "path": "/data/z", "value": "3"}], "application/json-patch+json")
+    after = await api.patch(
+        path,
+        [{"op": "test", "path": "/data/y", "value": "2"}, {"op": "add", "path": "/data/z", "value": "3"}],
+        "application/json-patch+json",
+    )
     assert after["data"] == {"y": "2", "z": "3"}
     after = await api.patch(path, {"data": {"y": "5"}}, "application/strategic-merge-patch+json")
     assert after["data"] == {"y": "5", "z": "3"}
-    for body, kind, code in (({}, "text/plain", 415), ({}, "application/json-patch+json", 400),
-                             ([{"op": "test", "path": "/data/y", "value": "0"}], "application/json-patch+json", 422)):
+    for body, kind, code in (
+        ({}, "text/plain", 415),
+        ({}, "application/json-patch+json", 400),
+        ([{"op": "test", "path": "/data/y", "value": "0"}], "application/json-patch+json", 422),
+    ):
         with pytest.raises(AssertionError) as refused:
             await api.patch(path, body, kind)
         assert refused.value.code == code
@@ -173,8 +221,9 @@ async def test_a_patch_that_names_an_old_version_conflicts(api):
 async def test_a_custom_resource_knows_no_strategic_merge(api):
     path = "/apis/leaderworkerset.x-k8s.io/v1/namespaces/default/leaderworkersets"
     template = {"spec": {"containers": [{"name": "a", "image": "b"}]}}
-    await api.post(path, {"metadata": {"name": "a"}, "spec": {
-        "replicas": 0, "leaderWorkerTemplate": {"workerTemplate": template}}})
+    await api.post(
+        path, {"metadata": {"name": "a"}, "spec": {"replicas": 0, "leaderWorkerTemplate": {"workerTemplate": template}}}
+    )
     with pytest.raises(AssertionError) as refused:
         await api.patch(f"{path}/a", {}, "application/strategic-merge-patch+json")
     assert refused.value.code == 415

@@ -22,8 +22,16 @@ async def process(tmp_path, request):
 
     async def start(*flags):
         child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "drillbook.sandbox.control", "--state-dir", str(tmp_path / "state"),
-            "--port", str(port), *flags, stderr=asyncio.subprocess.PIPE)
+            sys.executable,
+            "-m",
+            "drillbook.sandbox.control",
+            "--state-dir",
+            str(tmp_path / "state"),
+            "--port",
+            str(port),
+            *flags,
+            stderr=asyncio.subprocess.PIPE,
+        )
         running.append(child)
         async with asyncio.timeout(10), aiohttp.ClientSession() as session:
             while True:
@@ -45,10 +53,17 @@ async def process(tmp_path, request):
 async def test_everything_survives_a_kill_and_revisions_go_on(process, api, make_deployment):
     child, api.url = await process()
     await api.post(DEPLOYMENTS, make_deployment("engine", replicas=2))
-    await api.post("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", {
-        "metadata": {"name": "drills.example.com"}, "spec": {
-            "group": "example.com", "names": {"plural": "drills", "kind": "Drill"},
-            "versions": [{"name": "v1", "served": True, "storage": True}]}})
+    await api.post(
+        "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+        {
+            "metadata": {"name": "drills.example.com"},
+            "spec": {
+                "group": "example.com",
+                "names": {"plural": "drills", "kind": "Drill"},
+                "versions": [{"name": "v1", "served": True, "storage": True}],
+            },
+        },
+    )
     await api.post("/apis/example.com/v1/namespaces/default/drills", {"metadata": {"name": "one"}})
 
     async def two_pods():
@@ -88,8 +103,15 @@ async def test_a_port_in_use_is_said_without_a_traceback(process, tmp_path):
     _, url = await process()
     port = url.rpartition(":")[2]
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "drillbook.sandbox.control", "--state-dir", str(tmp_path / "other"), "--port", port,
-        stderr=asyncio.subprocess.PIPE)
+        sys.executable,
+        "-m",
+        "drillbook.sandbox.control",
+        "--state-dir",
+        str(tmp_path / "other"),
+        "--port",
+        port,
+        stderr=asyncio.subprocess.PIPE,
+    )
     _, words = await child.communicate()
     assert child.returncode == 1
     assert b"the control plane cannot start" in words

@@ -28,22 +28,40 @@ async def test_gpus_run_out_and_a_freed_one_is_given_to_who_waits(api, kubelet, 
     assert {await placed(api, "a"), await placed(api, "b")} == {"node-a", "node-b"}
     await api.post(PODS, make_pod("c", gpus=1))
     assert (await refusal(api, "c")).startswith("0/2 nodes are available: 2 Insufficient nvidia.com/gpu.")
-    (event,) = [row for row in await api.items("/api/v1/namespaces/default/events")
-                if row["reason"] == "FailedScheduling"]
+    (event,) = [
+        row for row in await api.items("/api/v1/namespaces/default/events") if row["reason"] == "FailedScheduling"
+    ]
     assert event["involvedObject"]["name"] == "c"
     node = await placed(api, "a")
     await api.delete(f"{PODS}/a", gracePeriodSeconds=0)
     assert await placed(api, "c") == node
 
 
-@pytest.mark.parametrize(("spec", "words"), [
-    ({"nodeSelector": {"zone": "c"}}, "2 node(s) didn't match Pod's node affinity/selector"),
-    ({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
-        {"matchExpressions": [{"key": "zone", "operator": "NotIn", "values": ["a", "b"]}]}]}}}},
-     "2 node(s) didn't match Pod's node affinity/selector"),
-    ({"containers": [{"name": "a", "image": "b", "resources": {"requests": {"cpu": "17", "memory": "65Gi"}}}]},
-     "2 Insufficient cpu, 2 Insufficient memory"),
-], ids=["selector", "affinity", "resources"])
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"nodeSelector": {"zone": "c"}}, "2 node(s) didn't match Pod's node affinity/selector"),
+        (
+            {
+                "affinity": {
+                    "nodeAffinity": {
+                        "requiredDuringSchedulingIgnoredDuringExecution": {
+                            "nodeSelectorTerms": [
+                                {"matchExpressions": [{"key": "zone", "operator": "NotIn", "values": ["a", "b"]}]}
+                            ]
+                        }
+                    }
+                }
+            },
+            "2 node(s) didn't match Pod's node affinity/selector",
+        ),
+        (
+            {"containers": [{"name": "a", "image": "b", "resources": {"requests": {"cpu": "17", "memory": "65Gi"}}}]},
+            "2 Insufficient cpu, 2 Insufficient memory",
+        ),
+    ],
+    ids=["selector", "affinity", "resources"],
+)
 async def test_a_pod_that_fits_nowhere_says_why(api, kubelet, make_pod, spec, words):
     wanted = make_pod("a")
     wanted["spec"] |= spec
@@ -84,8 +102,13 @@ async def test_a_cordoned_node_gets_nothing_new(api, kubelet, make_pod):
 async def test_anti_affinity_keeps_replicas_apart(api, kubelet, make_pod):
     for name in ("a", "b", "c"):
         wanted = make_pod(name, app="llm")
-        wanted["spec"]["affinity"] = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
-            {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "llm"}}}]}}
+        wanted["spec"]["affinity"] = {
+            "podAntiAffinity": {
+                "requiredDuringSchedulingIgnoredDuringExecution": [
+                    {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "llm"}}}
+                ]
+            }
+        }
         await api.post(PODS, wanted)
     assert {await placed(api, "a"), await placed(api, "b")} == {"node-a", "node-b"}
     assert "2 node(s) didn't satisfy existing pods anti-affinity rules" in await refusal(api, "c")
@@ -94,9 +117,14 @@ async def test_anti_affinity_keeps_replicas_apart(api, kubelet, make_pod):
 async def test_topology_spread_balances_zones(api, kubelet, make_pod):
     for number in range(4):
         wanted = make_pod(f"p{number}", app="llm")
-        wanted["spec"]["topologySpreadConstraints"] = [{
-            "maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule",
-            "labelSelector": {"matchLabels": {"app": "llm"}}}]
+        wanted["spec"]["topologySpreadConstraints"] = [
+            {
+                "maxSkew": 1,
+                "topologyKey": "zone",
+                "whenUnsatisfiable": "DoNotSchedule",
+                "labelSelector": {"matchLabels": {"app": "llm"}},
+            }
+        ]
         await api.post(PODS, wanted)
     nodes = [await placed(api, f"p{number}") for number in range(4)]
     assert sorted(nodes) == ["node-a", "node-a", "node-b", "node-b"]
@@ -161,9 +189,15 @@ class TestNodeLoss:
             return (await api.get("/api/v1/nodes/node-a"))["spec"].get("taints")
 
         await api.until(is_lost)
-        await api.patch("/api/v1/nodes/node-a/status", {"status": {"conditions": [
-            {"type": "Ready", "status": "True", "lastHeartbeatTime": "2026-01-01T00:00:01Z"}]}},
-            "application/strategic-merge-patch+json")
+        await api.patch(
+            "/api/v1/nodes/node-a/status",
+            {
+                "status": {
+                    "conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": "2026-01-01T00:00:01Z"}]
+                }
+            },
+            "application/strategic-merge-patch+json",
+        )
 
         async def is_back():
             await self.keep_alive(api, "node-b")

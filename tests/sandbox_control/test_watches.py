@@ -72,15 +72,15 @@ async def test_a_watch_ends_at_its_timeout_with_a_bookmark(api):
         event = await following()
         assert event["type"] == "BOOKMARK"
         assert event["object"]["kind"] == "ConfigMap"
-        assert event["object"]["metadata"]["resourceVersion"] == \
-            (await api.get(MAPS))["metadata"]["resourceVersion"]
+        assert event["object"]["metadata"]["resourceVersion"] == (await api.get(MAPS))["metadata"]["resourceVersion"]
         assert await following() is None
 
 
 async def test_initial_events_end_with_an_annotated_bookmark(api):
     await api.post(MAPS, {"metadata": {"name": "a"}})
-    async with api.watch(MAPS, sendInitialEvents="true", allowWatchBookmarks="true",
-                         resourceVersionMatch="NotOlderThan") as following:
+    async with api.watch(
+        MAPS, sendInitialEvents="true", allowWatchBookmarks="true", resourceVersionMatch="NotOlderThan"
+    ) as following:
         assert (await following())["type"] == "ADDED"
         event = await following()
         assert event["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
@@ -97,7 +97,8 @@ class TestQuietWatches:
             seen = [await following() for _ in range(3)]
         assert {event["type"] for event in seen} == {"BOOKMARK"}
         assert int(seen[-1]["object"]["metadata"]["resourceVersion"]) >= int(
-            seen[0]["object"]["metadata"]["resourceVersion"])
+            seen[0]["object"]["metadata"]["resourceVersion"]
+        )
 
 
 async def test_a_client_that_leaves_is_forgotten(api, plane):

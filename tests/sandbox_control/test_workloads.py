@@ -9,15 +9,23 @@ GROUPS = "/apis/leaderworkerset.x-k8s.io/v1/namespaces/default/leaderworkersets"
 
 
 def spec(name, **more):
-    return {"metadata": {"name": name}, "spec": {
-        "selector": {"matchLabels": {"app": name}},
-        "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "c", "image": "sim:1"}]}},
-        **more}}
+    return {
+        "metadata": {"name": name},
+        "spec": {
+            "selector": {"matchLabels": {"app": name}},
+            "template": {
+                "metadata": {"labels": {"app": name}},
+                "spec": {"containers": [{"name": "c", "image": "sim:1"}]},
+            },
+            **more,
+        },
+    }
 
 
 async def names(api, **query):
-    return [row["metadata"]["name"] for row in await api.items(PODS, **query)
-            if "deletionTimestamp" not in row["metadata"]]
+    return [
+        row["metadata"]["name"] for row in await api.items(PODS, **query) if "deletionTimestamp" not in row["metadata"]
+    ]
 
 
 def image(text):
@@ -92,8 +100,13 @@ async def test_a_daemon_set_is_on_every_node_and_on_new_ones(api, kubelet):
 
 
 def job(name, **more):
-    return {"metadata": {"name": name}, "spec": {"template": {"spec": {
-        "restartPolicy": "Never", "containers": [{"name": "c", "image": "sim:1"}]}}, **more}}
+    return {
+        "metadata": {"name": name},
+        "spec": {
+            "template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "sim:1"}]}},
+            **more,
+        },
+    }
 
 
 async def test_a_job_completes(api, kubelet):
@@ -121,8 +134,10 @@ async def test_an_indexed_job_numbers_its_pods(api, kubelet):
 
 def group(name, replicas=2, size=2, **more):
     template = {"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "c", "image": "sim:1"}]}}
-    return {"metadata": {"name": name}, "spec": {"replicas": replicas, "leaderWorkerTemplate": {
-        "size": size, "workerTemplate": template, **more}}}
+    return {
+        "metadata": {"name": name},
+        "spec": {"replicas": replicas, "leaderWorkerTemplate": {"size": size, "workerTemplate": template, **more}},
+    }
 
 
 async def test_a_group_has_a_leader_and_workers_who_know_each_other(api, kubelet):
@@ -135,11 +150,9 @@ async def test_a_group_has_a_leader_and_workers_who_know_each_other(api, kubelet
     labels = worker["metadata"]["labels"]
     assert (labels[f"{prefix}group-index"], labels[f"{prefix}worker-index"]) == ("1", "2")
     environment = {row["name"]: row["value"] for row in worker["spec"]["containers"][0]["env"]}
-    assert environment == {"LWS_LEADER_ADDRESS": "vllm-1.vllm.default", "LWS_GROUP_SIZE": "3",
-                           "LWS_WORKER_INDEX": "2"}
+    assert environment == {"LWS_LEADER_ADDRESS": "vllm-1.vllm.default", "LWS_GROUP_SIZE": "3", "LWS_WORKER_INDEX": "2"}
     assert await names(api, labelSelector=f"{prefix}worker-index=0") == ["vllm-0", "vllm-1"]
-    assert (await api.get(f"{GROUPS}/vllm/scale"))["status"]["selector"] == \
-        f"{prefix}name=vllm,{prefix}worker-index=0"
+    assert (await api.get(f"{GROUPS}/vllm/scale"))["status"]["selector"] == f"{prefix}name=vllm,{prefix}worker-index=0"
 
 
 async def uids(api):
@@ -156,7 +169,9 @@ async def test_one_lost_pod_restarts_its_whole_group_and_no_other(api, kubelet, 
     async def renewed():
         now = await uids(api)
         return now.keys() == before.keys() and {name for name in now if now[name] != before[name]} == {
-            "vllm-1", "vllm-1-1"}
+            "vllm-1",
+            "vllm-1-1",
+        }
 
     await api.until(renewed)
     await status_is(api, f"{GROUPS}/vllm", readyReplicas=2)

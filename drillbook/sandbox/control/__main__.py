@@ -19,8 +19,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m drillbook.sandbox.control", description=__doc__)
     parser.add_argument("--state-dir", type=Path, required=True, help="where store.sqlite lives; made if missing")
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--listen", action="append", default=[], metavar="ADDRESS",
-                        help="listen here too, beside 127.0.0.1 (the pods' gateway); may be repeated")
+    parser.add_argument(
+        "--listen",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="listen here too, beside 127.0.0.1 (the pods' gateway); may be repeated",
+    )
     settings.add_flags(parser)
     return parser
 

@@ -51,9 +51,15 @@ class Rule:
     def denies(self, attempt: Attempt) -> bool:
         if self.user != attempt.user and (self.user != "*" or attempt.user.startswith("system:")):
             return False
-        return all("*" in wanted or value in wanted for wanted, value in (
-            (self.verbs, attempt.verb), (self.groups, attempt.group), (self.resources, attempt.resource),
-            (self.namespaces, attempt.namespace)))
+        return all(
+            "*" in wanted or value in wanted
+            for wanted, value in (
+                (self.verbs, attempt.verb),
+                (self.groups, attempt.group),
+                (self.resources, attempt.resource),
+                (self.namespaces, attempt.namespace),
+            )
+        )
 
 
 def parse_rules(text: str) -> tuple[Rule, ...]:
@@ -86,9 +92,11 @@ class Access:
         resource = f"{target.kind.plural}/{target.subresource}" if target.subresource else target.kind.plural
         if self._rules and self.denied(Attempt(caller.user, verb, target.kind.group, resource, target.namespace)):
             where = f' in the namespace "{target.namespace}"' if target.namespace else " at the cluster scope"
-            raise statuses.forbidden(target.kind.resource, target.name,
-                                     f'User "{caller.user}" cannot {verb} resource "{resource}" in API group '
-                                     f'"{target.kind.group}"{where}')
+            raise statuses.forbidden(
+                target.kind.resource,
+                target.name,
+                f'User "{caller.user}" cannot {verb} resource "{resource}" in API group "{target.kind.group}"{where}',
+            )
 
     def review(self, caller: Caller, body: Json) -> Json:
         """Answer a SelfSubjectAccessReview."""
@@ -96,8 +104,9 @@ class Access:
         resource = wanted.get("resource", "*")
         if wanted.get("subresource"):
             resource += f"/{wanted['subresource']}"
-        attempt = Attempt(caller.user, wanted.get("verb", "*"), wanted.get("group", ""), resource,
-                          wanted.get("namespace", ""))
+        attempt = Attempt(
+            caller.user, wanted.get("verb", "*"), wanted.get("group", ""), resource, wanted.get("namespace", "")
+        )
         denied = self.denied(attempt)
         status: Json = {"allowed": not denied}
         status["reason"] = f"denied by configmap {NAMESPACE}/{NAME}" if denied else "allowed by the sandbox"
@@ -118,4 +127,3 @@ class Access:
             self._rules, self.problem = parse_rules(dig(configmap, "data", KEY, default="")), ""
         except ValueError as problem:
             self._rules, self.problem = (), str(problem)
-

@@ -17,13 +17,15 @@ from drillbook.sandbox.control.store import Entry
 _FIRST = "before-first-apply"
 
 
-def serve_apply(registry: Registry, target: Target, config: Any, query: Mapping[str, str], *,
-                dry_run: bool) -> tuple[Entry, bool]:
+def serve_apply(
+    registry: Registry, target: Target, config: Any, query: Mapping[str, str], *, dry_run: bool
+) -> tuple[Entry, bool]:
     """Create or change the object: its entry, and whether it is new. Raises ApiError 400, 409, 422."""
     kind, manager = target.kind, query.get("fieldManager", "")
     if not manager:
-        raise statuses.bad_request("PatchOptions.meta.k8s.io is invalid: fieldManager: Required value: is required for "
-                                   "apply patch")
+        raise statuses.bad_request(
+            "PatchOptions.meta.k8s.io is invalid: fieldManager: Required value: is required for apply patch"
+        )
     if not isinstance(config, dict) or config.get("kind") != kind.kind:
         raise statuses.bad_request(f"an apply patch is a whole {kind.kind} with apiVersion and kind")
     config = conversions.to_storage(kind, copy(config))
@@ -33,9 +35,12 @@ def serve_apply(registry: Registry, target: Target, config: Any, query: Mapping[
     current = registry.find(kind.resource, target.namespace, target.name)
     if current is None:
         fields = frozenset(managedfields.fields_of(config))
-        created = registry.create(kind, target.namespace,
-                                  _with_managers(config, [_entry(manager, "Apply", kind.api_version, "", fields)]),
-                                  dry_run=dry_run)
+        created = registry.create(
+            kind,
+            target.namespace,
+            _with_managers(config, [_entry(manager, "Apply", kind.api_version, "", fields)]),
+            dry_run=dry_run,
+        )
         return created, True
     result = applied(copy(current), config, manager, target.subresource, force=is_true(query.get("force")))
     return registry.update(kind, target.namespace, target.name, result, target.subresource, dry_run=dry_run), False
@@ -57,8 +62,12 @@ def applied(current: Json, config: Json, manager: str, subresource: str, *, forc
             mine = fields
         else:
             others.append((row, fields))
-    clashes = [(row, path) for row, fields in others for path, value in wanted.items()
-               if path in fields and path in present and present[path] != value]
+    clashes = [
+        (row, path)
+        for row, fields in others
+        for path, value in wanted.items()
+        if path in fields and path in present and present[path] != value
+    ]
     if clashes and not force:
         raise _conflict(clashes)
     lost = frozenset(path for _, path in clashes)
@@ -71,8 +80,9 @@ def applied(current: Json, config: Json, manager: str, subresource: str, *, forc
     if version:
         result["metadata"]["resourceVersion"] = version
     kept_rows = [{**row, "fieldsV1": managedfields.encode(fields - lost)} for row, fields in others if fields - lost]
-    return _with_managers(result, [*kept_rows, _entry(manager, "Apply", current["apiVersion"], subresource,
-                                                      frozenset(wanted))])
+    return _with_managers(
+        result, [*kept_rows, _entry(manager, "Apply", current["apiVersion"], subresource, frozenset(wanted))]
+    )
 
 
 def note_update(old: Json, new: Json, manager: str, subresource: str) -> None:
@@ -97,16 +107,25 @@ def note_update(old: Json, new: Json, manager: str, subresource: str) -> None:
         if (row["manager"], row["operation"], row.get("subresource", "")) == (manager, "Update", subresource):
             owned = (fields | owned) - gone
         elif fields - owned - gone:
-            kept.append(row if not fields & (owned | gone)
-                        else {**row, "fieldsV1": managedfields.encode(fields - frozenset(changed) - gone)})
+            kept.append(
+                row
+                if not fields & (owned | gone)
+                else {**row, "fieldsV1": managedfields.encode(fields - frozenset(changed) - gone)}
+            )
     if owned:
         kept.append(_entry(manager, "Update", old["apiVersion"], subresource, owned))
     metadata["managedFields"] = kept if changed or gone else rows
 
 
 def _entry(manager: str, operation: str, api_version: str, subresource: str, fields: Fields) -> Json:
-    row: Json = {"manager": manager, "operation": operation, "apiVersion": api_version, "time": times.stamp(),
-                 "fieldsType": "FieldsV1", "fieldsV1": managedfields.encode(fields)}
+    row: Json = {
+        "manager": manager,
+        "operation": operation,
+        "apiVersion": api_version,
+        "time": times.stamp(),
+        "fieldsType": "FieldsV1",
+        "fieldsV1": managedfields.encode(fields),
+    }
     return {**row, "subresource": subresource} if subresource else row
 
 
@@ -125,20 +144,26 @@ def _merge(current: Any, config: Any, names: tuple[str, ...]) -> Any:
         key = listkeys.merge_key(names)
         if key and all(isinstance(item, dict) and key in item for item in [*current, *config]):
             updates = {item[key]: item for item in config}
-            merged_list = [_merge(item, updates.pop(item[key]), names) if item[key] in updates else item
-                           for item in current]
+            merged_list = [
+                _merge(item, updates.pop(item[key]), names) if item[key] in updates else item for item in current
+            ]
             return merged_list + [item for item in config if item[key] in updates]
     return config
 
 
 def _conflict(clashes: list[tuple[Json, Path]]) -> statuses.ApiError:
-    texts = [f'conflict with "{row["manager"]}" using {row["apiVersion"]}: {managedfields.words(path)}'
-             for row, path in clashes]
-    causes = [{"reason": "FieldManagerConflict", "message": f'conflict with "{row["manager"]}" using '
-                                                            f'{row["apiVersion"]}', "field": managedfields.words(path)}
-              for row, path in clashes]
+    texts = [
+        f'conflict with "{row["manager"]}" using {row["apiVersion"]}: {managedfields.words(path)}'
+        for row, path in clashes
+    ]
+    causes = [
+        {
+            "reason": "FieldManagerConflict",
+            "message": f'conflict with "{row["manager"]}" using {row["apiVersion"]}',
+            "field": managedfields.words(path),
+        }
+        for row, path in clashes
+    ]
     count = len(texts)
     message = f"Apply failed with {count} conflict{'s' if count > 1 else ''}: {', '.join(texts)}"
     return statuses.ApiError(409, "Conflict", message, {"causes": causes})
-
-

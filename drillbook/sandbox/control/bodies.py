@@ -28,8 +28,10 @@ async def read(request: web.Request) -> Any:
     if kind == protobuf.MEDIA_TYPE:
         return protobuf.decode(data)
     if kind.endswith("+cbor"):
-        raise statuses.unsupported_media(f"the body of the request was in an unknown format - accepted media types "
-                                         f"include: application/json, application/yaml (not {kind})")
+        raise statuses.unsupported_media(
+            f"the body of the request was in an unknown format - accepted media types "
+            f"include: application/json, application/yaml (not {kind})"
+        )
     try:
         return yaml.safe_load(data) if kind.endswith(_YAML) else msgspec.json.decode(data)
     except (msgspec.DecodeError, yaml.YAMLError) as problem:
@@ -44,8 +46,9 @@ async def read_object(request: web.Request, kind: Kind | None = None) -> Json:
     if kind is not None:
         found = (body.get("apiVersion", kind.api_version), body.get("kind", kind.kind))
         if found != (kind.api_version, kind.kind):
-            raise statuses.bad_request(f"the object is a {found[0]}, Kind={found[1]}, the URL is for "
-                                       f"{kind.api_version}, Kind={kind.kind}")
+            raise statuses.bad_request(
+                f"the object is a {found[0]}, Kind={found[1]}, the URL is for {kind.api_version}, Kind={kind.kind}"
+            )
     if not isinstance(body.get("metadata", {}), dict):
         raise statuses.bad_request("metadata is not an object")
     return body

@@ -27,8 +27,10 @@ class Printer:
 
 def _columns(text: str) -> tuple[tuple[str, str, int], ...]:
     """``Ready Up-to-date* Containers+``: ``*`` marks an integer, ``+`` a wide column, ``_`` a space."""
-    return tuple((word.rstrip("*+").replace("_", " "), "integer" if "*" in word else "string", int("+" in word))
-                 for word in text.split())
+    return tuple(
+        (word.rstrip("*+").replace("_", " "), "integer" if "*" in word else "string", int("+" in word))
+        for word in text.split()
+    )
 
 
 def _containers(template: Any) -> tuple[str, str]:
@@ -43,14 +45,25 @@ def _selector(obj: Json) -> str:
 def _deployment(obj: Json) -> list[Any]:
     status = obj.get("status") or {}
     names, images = _containers(dig(obj, "spec", "template"))
-    return [f"{status.get('readyReplicas', 0)}/{dig(obj, 'spec', 'replicas', default=0)}",
-            status.get("updatedReplicas", 0), status.get("availableReplicas", 0), names, images, _selector(obj)]
+    return [
+        f"{status.get('readyReplicas', 0)}/{dig(obj, 'spec', 'replicas', default=0)}",
+        status.get("updatedReplicas", 0),
+        status.get("availableReplicas", 0),
+        names,
+        images,
+        _selector(obj),
+    ]
 
 
 def _replica_set(obj: Json) -> list[Any]:
     status = obj.get("status") or {}
-    return [dig(obj, "spec", "replicas", default=0), status.get("replicas", 0), status.get("readyReplicas", 0),
-            *_containers(dig(obj, "spec", "template")), _selector(obj)]
+    return [
+        dig(obj, "spec", "replicas", default=0),
+        status.get("replicas", 0),
+        status.get("readyReplicas", 0),
+        *_containers(dig(obj, "spec", "template")),
+        _selector(obj),
+    ]
 
 
 def _stateful_set(obj: Json) -> list[Any]:
@@ -60,11 +73,20 @@ def _stateful_set(obj: Json) -> list[Any]:
 
 def _daemon_set(obj: Json) -> list[Any]:
     status = obj.get("status") or {}
-    names = ("desiredNumberScheduled", "currentNumberScheduled", "numberReady", "updatedNumberScheduled",
-             "numberAvailable")
+    names = (
+        "desiredNumberScheduled",
+        "currentNumberScheduled",
+        "numberReady",
+        "updatedNumberScheduled",
+        "numberAvailable",
+    )
     wanted = dig(obj, "spec", "template", "spec", "nodeSelector", default={})
-    return [*(status.get(name, 0) for name in names), ",".join(f"{k}={v}" for k, v in wanted.items()) or _NONE,
-            *_containers(dig(obj, "spec", "template")), _selector(obj)]
+    return [
+        *(status.get(name, 0) for name in names),
+        ",".join(f"{k}={v}" for k, v in wanted.items()) or _NONE,
+        *_containers(dig(obj, "spec", "template")),
+        _selector(obj),
+    ]
 
 
 def _job(obj: Json) -> list[Any]:
@@ -85,16 +107,27 @@ def _job(obj: Json) -> list[Any]:
 
 def _service(obj: Json) -> list[Any]:
     spec = obj["spec"]
-    ports = ",".join(f"{row['port']}{':' + str(row['nodePort']) if row.get('nodePort') else ''}/{row['protocol']}"
-                     for row in spec.get("ports") or [])
+    ports = ",".join(
+        f"{row['port']}{':' + str(row['nodePort']) if row.get('nodePort') else ''}/{row['protocol']}"
+        for row in spec.get("ports") or []
+    )
     selector = ",".join(f"{key}={value}" for key, value in sorted((spec.get("selector") or {}).items()))
-    return [spec.get("type"), spec.get("clusterIP") or _NONE, spec.get("externalName") or _NONE, ports or _NONE,
-            selector or _NONE]
+    return [
+        spec.get("type"),
+        spec.get("clusterIP") or _NONE,
+        spec.get("externalName") or _NONE,
+        ports or _NONE,
+        selector or _NONE,
+    ]
 
 
 def _endpoints(obj: Json) -> list[Any]:
-    found = [f"{row['ip']}:{port['port']}" for subset in obj.get("subsets") or []
-             for port in subset.get("ports") or [] for row in subset.get("addresses") or []]
+    found = [
+        f"{row['ip']}:{port['port']}"
+        for subset in obj.get("subsets") or []
+        for port in subset.get("ports") or []
+        for row in subset.get("addresses") or []
+    ]
     more = f" + {len(found) - 3} more..." if len(found) > 3 else ""
     return [",".join(found[:3]) + more or _NONE]
 
@@ -117,24 +150,44 @@ def _node(obj: Json) -> list[Any]:
     info = dig(obj, "status", "nodeInfo", default={})
     addresses = {row["type"]: row["address"] for row in dig(obj, "status", "addresses", default=[])}
     unknown = "<unknown>"
-    return [",".join(words), roles or _NONE, info.get("kubeletVersion", ""), addresses.get("InternalIP", _NONE),
-            addresses.get("ExternalIP", _NONE), info.get("osImage", unknown), info.get("kernelVersion", unknown),
-            info.get("containerRuntimeVersion", unknown)]
+    return [
+        ",".join(words),
+        roles or _NONE,
+        info.get("kubeletVersion", ""),
+        addresses.get("InternalIP", _NONE),
+        addresses.get("ExternalIP", _NONE),
+        info.get("osImage", unknown),
+        info.get("kernelVersion", unknown),
+        info.get("containerRuntimeVersion", unknown),
+    ]
 
 
 def _event(obj: Json) -> list[Any]:
     about = obj.get("involvedObject") or {}
     last = obj.get("lastTimestamp") or obj.get("eventTime") or obj.get("firstTimestamp")
-    return [times.age(last), obj.get("type"), obj.get("reason"), f"{about.get('kind', '').lower()}/{about.get('name')}",
-            about.get("fieldPath", ""), dig(obj, "source", "component", default=""), obj.get("message", ""),
-            times.age(obj.get("firstTimestamp") or last), obj.get("count", 1)]
+    return [
+        times.age(last),
+        obj.get("type"),
+        obj.get("reason"),
+        f"{about.get('kind', '').lower()}/{about.get('name')}",
+        about.get("fieldPath", ""),
+        dig(obj, "source", "component", default=""),
+        obj.get("message", ""),
+        times.age(obj.get("firstTimestamp") or last),
+        obj.get("count", 1),
+    ]
 
 
 def _autoscaler(obj: Json) -> list[Any]:
     spec, status = obj["spec"], obj.get("status") or {}
     target = spec["scaleTargetRef"]
-    return [f"{target['kind']}/{target['name']}", _metrics(spec, status), spec.get("minReplicas", 1),
-            spec["maxReplicas"], status.get("currentReplicas", 0)]
+    return [
+        f"{target['kind']}/{target['name']}",
+        _metrics(spec, status),
+        spec.get("minReplicas", 1),
+        spec["maxReplicas"],
+        status.get("currentReplicas", 0),
+    ]
 
 
 def _metrics(spec: Json, status: Json) -> str:
@@ -160,8 +213,11 @@ def _percent(value: Any) -> str:
 
 def _budget(obj: Json) -> list[Any]:
     spec = obj.get("spec") or {}
-    return [str(spec.get("minAvailable", "N/A")), str(spec.get("maxUnavailable", "N/A")),
-            dig(obj, "status", "disruptionsAllowed", default=0)]
+    return [
+        str(spec.get("minAvailable", "N/A")),
+        str(spec.get("maxUnavailable", "N/A")),
+        dig(obj, "status", "disruptionsAllowed", default=0),
+    ]
 
 
 def _definition(obj: Json) -> list[Any]:
@@ -207,10 +263,12 @@ PRINTERS: dict[str, Printer] = {
 
 def of_custom(kind: Kind) -> Printer:
     """The printer of a kind without columns of its own: those of its definition, and the age."""
+
     def cells(obj: Json) -> list[Any]:
         return [dig(obj, *column.path) for column in kind.columns]
 
-    return Printer(tuple((column.name, column.type, column.priority) for column in kind.columns), cells,
-                   age=not any(column.name == "Age" for column in kind.columns))
-
-
+    return Printer(
+        tuple((column.name, column.type, column.priority) for column in kind.columns),
+        cells,
+        age=not any(column.name == "Age" for column in kind.columns),
+    )

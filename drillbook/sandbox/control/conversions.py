@@ -25,8 +25,13 @@ def to_storage(kind: Kind, obj: Json) -> Json:
         spec["behavior"] = msgspec.json.decode(annotations.pop(_BEHAVIOR))
     percent = spec.pop("targetCPUUtilizationPercentage", None)
     if percent is not None:
-        metrics.insert(0, {"type": "Resource", "resource": {
-            "name": "cpu", "target": {"type": "Utilization", "averageUtilization": percent}}})
+        metrics.insert(
+            0,
+            {
+                "type": "Resource",
+                "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": percent}},
+            },
+        )
     if metrics:
         spec["metrics"] = metrics
     return obj

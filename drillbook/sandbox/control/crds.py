@@ -37,12 +37,21 @@ def kinds_of(definition: Json) -> list[Kind]:
     names = spec["names"]
     storage = next((row["name"] for row in spec["versions"] if row.get("storage")), spec["versions"][0]["name"])
     return [
-        Kind(spec["group"], row["name"], names["kind"], names["plural"], spec.get("scope") != "Cluster",
-             tuple(names.get("shortNames") or ()), frozenset(row.get("subresources") or ()),
-             categories=tuple(names.get("categories") or ()), storage="" if row["name"] == storage else storage,
-             columns=tuple(_column(column) for column in row.get("additionalPrinterColumns") or ()),
-             scale_paths=_scale_paths(row))
-        for row in spec["versions"] if row.get("served", True)
+        Kind(
+            spec["group"],
+            row["name"],
+            names["kind"],
+            names["plural"],
+            spec.get("scope") != "Cluster",
+            tuple(names.get("shortNames") or ()),
+            frozenset(row.get("subresources") or ()),
+            categories=tuple(names.get("categories") or ()),
+            storage="" if row["name"] == storage else storage,
+            columns=tuple(_column(column) for column in row.get("additionalPrinterColumns") or ()),
+            scale_paths=_scale_paths(row),
+        )
+        for row in spec["versions"]
+        if row.get("served", True)
     ]
 
 
@@ -57,8 +66,8 @@ def _path(text: str) -> tuple[str, ...]:
 
 def _scale_paths(version: Json) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     scale = dig(version, "subresources", "scale", default={})
-    return (_path(scale.get("specReplicasPath", ".spec.replicas")),
-            _path(scale.get("statusReplicasPath", ".status.replicas")),
-            _path(scale["labelSelectorPath"]) if scale.get("labelSelectorPath") else ())
-
-
+    return (
+        _path(scale.get("specReplicasPath", ".spec.replicas")),
+        _path(scale.get("statusReplicasPath", ".status.replicas")),
+        _path(scale["labelSelectorPath"]) if scale.get("labelSelectorPath") else (),
+    )

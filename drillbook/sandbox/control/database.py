@@ -29,12 +29,14 @@ class Database:
 
     def last_revision(self) -> int:
         (found,) = self._connection.execute(
-            "SELECT max(last, (SELECT coalesce(max(revision), 0) FROM object)) FROM revision").fetchone()
+            "SELECT max(last, (SELECT coalesce(max(revision), 0) FROM object)) FROM revision"
+        ).fetchone()
         return int(found)
 
     def put(self, resource: str, namespace: str, name: str, revision: int, body: bytes) -> None:
-        self._connection.execute("INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?)",
-                                 (resource, namespace, name, revision, body))
+        self._connection.execute(
+            "INSERT OR REPLACE INTO object VALUES (?, ?, ?, ?, ?)", (resource, namespace, name, revision, body)
+        )
 
     def remove(self, resource: str, namespace: str, name: str, revision: int) -> None:
         """The revision of a deletion outlives its row, lest the number be given out again."""

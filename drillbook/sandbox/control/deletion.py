@@ -41,9 +41,13 @@ class DeleteOptions:
             seconds = None if grace is None else int(grace)
         except ValueError:
             raise statuses.bad_request(f"gracePeriodSeconds {grace!r} is not a number of seconds") from None
-        return cls(seconds, propagation, dig(body, "preconditions", "uid", default=""),
-                   dig(body, "preconditions", "resourceVersion", default=""),
-                   bool(body.get("dryRun")) or query.get("dryRun") == "All")
+        return cls(
+            seconds,
+            propagation,
+            dig(body, "preconditions", "uid", default=""),
+            dig(body, "preconditions", "resourceVersion", default=""),
+            bool(body.get("dryRun")) or query.get("dryRun") == "All",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +61,16 @@ class Outcome:
 
 def check_preconditions(kind: Kind, obj: Json, options: DeleteOptions) -> None:
     """Raises ApiError 409."""
-    for word, wanted, found in (("UID", options.uid, uid_of(obj)),
-                                ("ResourceVersion", options.resource_version, obj["metadata"]["resourceVersion"])):
+    for word, wanted, found in (
+        ("UID", options.uid, uid_of(obj)),
+        ("ResourceVersion", options.resource_version, obj["metadata"]["resourceVersion"]),
+    ):
         if wanted and wanted != found:
-            raise statuses.conflict(kind.resource, name_of(obj), f"Precondition failed: {word} in precondition: "
-                                                                 f"{wanted}, {word} in object meta: {found}")
+            raise statuses.conflict(
+                kind.resource,
+                name_of(obj),
+                f"Precondition failed: {word} in precondition: {wanted}, {word} in object meta: {found}",
+            )
 
 
 def decide(kind: Kind, current: Json, options: DeleteOptions) -> Outcome:
@@ -102,8 +111,14 @@ def _grace(pod: Json, options: DeleteOptions) -> int:
         return 0
     wanted = options.grace
     if wanted is None:
-        wanted = int(dig(pod, "metadata", "deletionGracePeriodSeconds",
-                         default=dig(pod, "spec", "terminationGracePeriodSeconds", default=30)))
+        wanted = int(
+            dig(
+                pod,
+                "metadata",
+                "deletionGracePeriodSeconds",
+                default=dig(pod, "spec", "terminationGracePeriodSeconds", default=30),
+            )
+        )
     return 1 if wanted < 0 else wanted
 
 

@@ -20,8 +20,10 @@ _SUBRESOURCE_KINDS = {
     "finalize": ("", "", "", ["update"]),
 }
 REVIEWS = {
-    "authorization.k8s.io": (("SelfSubjectAccessReview", "selfsubjectaccessreviews"),
-                             ("SelfSubjectRulesReview", "selfsubjectrulesreviews")),
+    "authorization.k8s.io": (
+        ("SelfSubjectAccessReview", "selfsubjectaccessreviews"),
+        ("SelfSubjectRulesReview", "selfsubjectrulesreviews"),
+    ),
     "authentication.k8s.io": (("SelfSubjectReview", "selfsubjectreviews"),),
 }
 
@@ -55,8 +57,10 @@ def resource_list(kinds: Kinds, name: str, version: str) -> Json | None:
     """The APIResourceList of one group version; None where there is none."""
     rows = [row for kind in kinds if (kind.group, kind.version) == (name, version) for row in _rows(kind)]
     if version == "v1":
-        rows += [{"name": plural, "singularName": kind.lower(), "namespaced": False, "kind": kind, "verbs": ["create"]}
-                 for kind, plural in REVIEWS.get(name, ())]
+        rows += [
+            {"name": plural, "singularName": kind.lower(), "namespaced": False, "kind": kind, "verbs": ["create"]}
+            for kind, plural in REVIEWS.get(name, ())
+        ]
     if not rows:
         return None
     text = f"{name}/{version}" if name else version
@@ -64,8 +68,13 @@ def resource_list(kinds: Kinds, name: str, version: str) -> Json | None:
 
 
 def _rows(kind: Kind) -> list[Json]:
-    row: Json = {"name": kind.plural, "singularName": kind.singular, "namespaced": kind.namespaced, "kind": kind.kind,
-                 "verbs": list(kind.verbs)}
+    row: Json = {
+        "name": kind.plural,
+        "singularName": kind.singular,
+        "namespaced": kind.namespaced,
+        "kind": kind.kind,
+        "verbs": list(kind.verbs),
+    }
     if kind.short_names:
         row["shortNames"] = list(kind.short_names)
     if kind.categories:
@@ -73,8 +82,13 @@ def _rows(kind: Kind) -> list[Json]:
     rows = [row]
     for name in sorted(kind.subresources):
         group_name, version, other, verbs = _SUBRESOURCE_KINDS.get(name, ("", "", "", ["get", "patch", "update"]))
-        sub: Json = {"name": f"{kind.plural}/{name}", "singularName": "", "namespaced": kind.namespaced,
-                     "kind": other or kind.kind, "verbs": verbs}
+        sub: Json = {
+            "name": f"{kind.plural}/{name}",
+            "singularName": "",
+            "namespaced": kind.namespaced,
+            "kind": other or kind.kind,
+            "verbs": verbs,
+        }
         if group_name:
             sub |= {"group": group_name, "version": version}
         rows.append(sub)

@@ -43,7 +43,8 @@ class Kind:
     """The version it is stored in, where that is another one."""
     columns: tuple[Column, ...] = ()
     scale_paths: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]] = field(
-        default=(("spec", "replicas"), ("status", "replicas"), ()))
+        default=(("spec", "replicas"), ("status", "replicas"), ())
+    )
     """Where the scale subresource finds wanted replicas, present replicas and, as text, the selector."""
     verbs: tuple[str, ...] = VERBS
 

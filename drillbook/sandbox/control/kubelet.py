@@ -30,21 +30,26 @@ class KubeletProxy:
 
     def _client(self) -> aiohttp.ClientSession:
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
-                                                  auto_decompress=False)
+            self._session = aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=5), auto_decompress=False
+            )
         return self._session
 
     def _container(self, pod: Json, wanted: str) -> str:
         """Raises ApiError 400."""
         spec = pod["spec"]
-        names = [row["name"] for field in ("containers", "initContainers", "ephemeralContainers")
-                 for row in spec.get(field) or []]
+        names = [
+            row["name"]
+            for field in ("containers", "initContainers", "ephemeralContainers")
+            for row in spec.get(field) or []
+        ]
         if wanted and wanted not in names:
             raise statuses.bad_request(f"container {wanted} is not valid for pod {name_of(pod)}")
         if not wanted and len(spec["containers"]) > 1:
             choice = " ".join(row["name"] for row in spec["containers"])
-            raise statuses.bad_request(f"a container name must be specified for pod {name_of(pod)}, choose one of: "
-                                       f"[{choice}]")
+            raise statuses.bad_request(
+                f"a container name must be specified for pod {name_of(pod)}, choose one of: [{choice}]"
+            )
         return wanted or str(spec["containers"][0]["name"])
 
     def _base(self, pod: Json) -> str:
@@ -54,8 +59,10 @@ class KubeletProxy:
             raise statuses.bad_request(f"pod {name_of(pod)} does not have a host assigned")
         node = self._registry.find("nodes", "", node_name)
         port = dig(node, "status", "daemonEndpoints", "kubeletEndpoint", "Port")
-        host = next((row["address"] for row in dig(node, "status", "addresses", default=[])
-                     if row["type"] == "InternalIP"), None)
+        host = next(
+            (row["address"] for row in dig(node, "status", "addresses", default=[]) if row["type"] == "InternalIP"),
+            None,
+        )
         if host is None or port is None:
             raise statuses.ApiError(500, "InternalError", f"no preferred addresses found for node {node_name}")
         return f"{host}:{port}"

@@ -11,8 +11,12 @@ _KEYS: dict[str, str] = {
     "hostAliases": "ip", "topologySpreadConstraints": "topologyKey", "ownerReferences": "uid", "addresses": "type",
     "secrets": "name", "resourceClaims": "name", "podIPs": "ip", "volumeClaimTemplates": "",
 }  # fmt: skip
-_PORTS = {"containers": "containerPort", "initContainers": "containerPort", "ephemeralContainers": "containerPort",
-          "spec": "port"}
+_PORTS = {
+    "containers": "containerPort",
+    "initContainers": "containerPort",
+    "ephemeralContainers": "containerPort",
+    "spec": "port",
+}
 _SETS = frozenset({"finalizers"})
 
 

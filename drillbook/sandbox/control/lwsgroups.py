@@ -33,9 +33,11 @@ def admit(pod: Json) -> None:
         labels[WORKER] = ordinal
         leader = annotations.get(LEADER, prefix)
     address = f"{leader}.{owner}.{namespace_of(pod)}"
-    variables = [{"name": "LWS_LEADER_ADDRESS", "value": address},
-                 {"name": "LWS_GROUP_SIZE", "value": annotations.get(SIZE, "1")},
-                 {"name": "LWS_WORKER_INDEX", "value": labels[WORKER]}]
+    variables = [
+        {"name": "LWS_LEADER_ADDRESS", "value": address},
+        {"name": "LWS_GROUP_SIZE", "value": annotations.get(SIZE, "1")},
+        {"name": "LWS_WORKER_INDEX", "value": labels[WORKER]},
+    ]
     for container in [*(pod["spec"].get("containers") or []), *(pod["spec"].get("initContainers") or [])]:
         present = {row["name"] for row in container.get("env") or []}
         container["env"] = [row for row in variables if row["name"] not in present] + (container.get("env") or [])

@@ -16,8 +16,21 @@ from drillbook.sandbox.control.objects import Json
 Path = tuple[str, ...]
 Fields = frozenset[Path]
 
-_SYSTEM = frozenset({"name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "managedFields",
-                     "deletionTimestamp", "deletionGracePeriodSeconds", "generateName", "selfLink"})
+_SYSTEM = frozenset(
+    {
+        "name",
+        "namespace",
+        "uid",
+        "resourceVersion",
+        "generation",
+        "creationTimestamp",
+        "managedFields",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generateName",
+        "selfLink",
+    }
+)
 
 
 def _text(value: Any) -> str:

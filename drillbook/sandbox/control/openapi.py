@@ -34,8 +34,11 @@ def document(kinds: Kinds, group: str, version: str) -> Json:
 
 def _path(kind: Kind) -> str:
     base = f"/apis/{kind.api_version}" if kind.group else f"/api/{kind.version}"
-    return f"{base}/namespaces/{{namespace}}/{kind.plural}/{{name}}" if kind.namespaced \
+    return (
+        f"{base}/namespaces/{{namespace}}/{kind.plural}/{{name}}"
+        if kind.namespaced
         else f"{base}/{kind.plural}/{{name}}"
+    )
 
 
 def _gvk(kind: Kind) -> Json:
@@ -43,14 +46,25 @@ def _gvk(kind: Kind) -> Json:
 
 
 def _operations(kind: Kind) -> Json:
-    content = {media: {"schema": {"type": "object"}} for media in
-               ("application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml")}
-    responses = {"200": {"description": "OK", "content": {"application/json": {
-        "schema": {"$ref": f"#/components/schemas/{_schema_name(kind)}"}}}}}
+    content = {
+        media: {"schema": {"type": "object"}}
+        for media in ("application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml")
+    }
+    responses = {
+        "200": {
+            "description": "OK",
+            "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{_schema_name(kind)}"}}},
+        }
+    }
     return {
         "get": {"x-kubernetes-action": "get", "x-kubernetes-group-version-kind": _gvk(kind), "responses": responses},
-        "patch": {"x-kubernetes-action": "patch", "x-kubernetes-group-version-kind": _gvk(kind),
-                  "parameters": _PARAMETERS, "requestBody": {"content": content}, "responses": responses},
+        "patch": {
+            "x-kubernetes-action": "patch",
+            "x-kubernetes-group-version-kind": _gvk(kind),
+            "parameters": _PARAMETERS,
+            "requestBody": {"content": content},
+            "responses": responses,
+        },
     }
 
 
@@ -59,5 +73,8 @@ def _schema_name(kind: Kind) -> str:
 
 
 def _schema(kind: Kind) -> Json:
-    return {"type": "object", "x-kubernetes-group-version-kind": [_gvk(kind)],
-            "x-kubernetes-preserve-unknown-fields": True}
+    return {
+        "type": "object",
+        "x-kubernetes-group-version-kind": [_gvk(kind)],
+        "x-kubernetes-preserve-unknown-fields": True,
+    }

@@ -30,8 +30,9 @@ def patched(kind: Kind, obj: Json, content_type: str, patch: Any) -> Json:
         result = strategic.apply_strategic_patch(copy(obj), patch)
     else:
         accepted = [JSON_PATCH, MERGE, APPLY] + ([] if is_custom(kind) else [STRATEGIC])
-        raise statuses.unsupported_media("the body of the request was in an unknown format - accepted media types "
-                                         f"include: {', '.join(accepted)}")
+        raise statuses.unsupported_media(
+            f"the body of the request was in an unknown format - accepted media types include: {', '.join(accepted)}"
+        )
     if not isinstance(result, dict) or not isinstance(result.get("metadata"), dict):
         raise statuses.ApiError(422, "Invalid", "the patch leaves no object with metadata")
     return result

@@ -15,9 +15,16 @@ def pod_cells(pod: Json) -> list[Any]:
     spec, status = pod.get("spec") or {}, pod.get("status") or {}
     containers = status.get("containerStatuses") or []
     ready = sum(1 for row in containers if row.get("ready") and "running" in (row.get("state") or {}))
-    return [f"{ready}/{len(spec.get('containers') or [])}", pod_reason(pod), _restarts(status),
-            times.age(dig(pod, "metadata", "creationTimestamp")), status.get("podIP") or _NONE,
-            spec.get("nodeName") or _NONE, status.get("nominatedNodeName") or _NONE, _gates(pod)]
+    return [
+        f"{ready}/{len(spec.get('containers') or [])}",
+        pod_reason(pod),
+        _restarts(status),
+        times.age(dig(pod, "metadata", "creationTimestamp")),
+        status.get("podIP") or _NONE,
+        spec.get("nodeName") or _NONE,
+        status.get("nominatedNodeName") or _NONE,
+        _gates(pod),
+    ]
 
 
 def _restarts(status: Json) -> str:
@@ -58,8 +65,9 @@ def _ended(state: Json) -> str:
 
 def _init_reason(pod: Json, reason: str) -> tuple[bool, str]:
     rows = dig(pod, "status", "initContainerStatuses", default=[])
-    sidecars = {row["name"] for row in dig(pod, "spec", "initContainers", default=[])
-                if row.get("restartPolicy") == "Always"}
+    sidecars = {
+        row["name"] for row in dig(pod, "spec", "initContainers", default=[]) if row.get("restartPolicy") == "Always"
+    }
     for index, row in enumerate(rows):
         state = row.get("state") or {}
         ended, waiting = state.get("terminated"), state.get("waiting") or {}

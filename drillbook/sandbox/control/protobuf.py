@@ -64,12 +64,14 @@ def decode(data: bytes) -> Json:
     try:
         if not data.startswith(_MAGIC):
             raise ValueError("the envelope is missing")
-        envelope = {number: value for number, _, value in _fields(data[len(_MAGIC):])}
+        envelope = {number: value for number, _, value in _fields(data[len(_MAGIC) :])}
         names = {number: value.decode() for number, _, value in _fields(envelope[1])}
         kind = names.get(2, "")
         if kind not in _MESSAGES:
-            raise statuses.unsupported_media(f"the body of the request was in an unknown format - the sandbox reads "
-                                             f"{MEDIA_TYPE} for some kinds only, not for {kind}; send application/json")
+            raise statuses.unsupported_media(
+                f"the body of the request was in an unknown format - the sandbox reads "
+                f"{MEDIA_TYPE} for some kinds only, not for {kind}; send application/json"
+            )
         return {"apiVersion": names.get(1, ""), "kind": kind, **_message(kind, envelope[2])}
     except (ValueError, KeyError, IndexError, AttributeError) as problem:
         raise statuses.bad_request(f"the protobuf body cannot be read: {problem}") from None
@@ -85,12 +87,12 @@ def _fields(data: bytes) -> Iterator[tuple[int, int, Any]]:
             value, position = _varint(data, position)
         elif wire == _BYTES:
             size, position = _varint(data, position)
-            value, position = data[position:position + size], position + size
+            value, position = data[position : position + size], position + size
             if len(value) != size:
                 raise ValueError("the body is cut short")
         elif wire in (_FIXED32, _FIXED64):
             size = 4 if wire == _FIXED32 else 8
-            value, position = data[position:position + size], position + size
+            value, position = data[position : position + size], position + size
         else:
             raise ValueError(f"wire type {wire} is unknown")
         yield tag >> 3, wire, value
@@ -119,8 +121,9 @@ def _message(name: str, data: bytes) -> Json:
         if kind in ("map", "blobs"):
             entry = {key: value for key, _, value in _fields(raw)}
             text = entry.get(2, b"")
-            result.setdefault(field, {})[entry[1].decode()] = \
+            result.setdefault(field, {})[entry[1].decode()] = (
                 text.decode() if kind == "map" else base64.b64encode(text).decode()
+            )
         elif kind.endswith("*"):
             result.setdefault(field, []).append(_value(kind[:-1], raw))
         elif (value := _value(kind, raw)) != "":

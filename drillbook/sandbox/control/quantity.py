@@ -18,7 +18,7 @@ _SUFFIXES = {
 def _parse(text: str) -> Decimal:
     number = text.rstrip("numkMGTPEi") if not text[-1:].isdigit() else text
     try:
-        return Decimal(number) * _SUFFIXES[text[len(number):]]
+        return Decimal(number) * _SUFFIXES[text[len(number) :]]
     except (InvalidOperation, KeyError):
         raise ValueError(f"{text!r} is not a quantity such as 500m, 2 or 1Gi") from None
 

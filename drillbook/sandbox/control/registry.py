@@ -19,8 +19,16 @@ from drillbook.sandbox.control.settings import Settings
 from drillbook.sandbox.control.store import Entry, Store
 
 _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
-_PINNED = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "name", "namespace",
-           "generateName", "selfLink")
+_PINNED = (
+    "uid",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "name",
+    "namespace",
+    "generateName",
+    "selfLink",
+)
 Mutation = Callable[[Json], None]
 
 
@@ -75,21 +83,27 @@ class Registry:
             return Entry(obj, 0)
         return self.store.put(kind, obj)
 
-    def update(self, kind: Kind, namespace: str, name: str, obj: Json, subresource: str = "", *,
-               dry_run: bool = False) -> Entry:
+    def update(
+        self, kind: Kind, namespace: str, name: str, obj: Json, subresource: str = "", *, dry_run: bool = False
+    ) -> Entry:
         """Replace an object or its ``status`` (``obj`` is taken over). Raises ApiError 404, 409, 422."""
         entry = self.get(kind, namespace, name)
         old = entry.obj
         metadata = obj.setdefault("metadata", {})
         self._place(kind, namespace, metadata)
         if metadata.get("name", name) != name:
-            raise statuses.bad_request(f"the name of the object ({metadata['name']}) does not match the name on the "
-                                       f"URL ({name})")
+            raise statuses.bad_request(
+                f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
+            )
         if metadata.get("resourceVersion") not in (None, "", old["metadata"]["resourceVersion"]):
             raise statuses.stale(kind.resource, name)
         if metadata.get("uid") not in (None, "", old["metadata"]["uid"]):
-            raise statuses.conflict(kind.resource, name, f"Precondition failed: UID in precondition: {metadata['uid']},"
-                                                         f" UID in object meta: {old['metadata']['uid']}")
+            raise statuses.conflict(
+                kind.resource,
+                name,
+                f"Precondition failed: UID in precondition: {metadata['uid']},"
+                f" UID in object meta: {old['metadata']['uid']}",
+            )
         for field in _PINNED:
             metadata.pop(field, None)
             if field in old["metadata"]:
@@ -129,15 +143,17 @@ class Registry:
         kind = self.kinds.of_resource("pods")
         entry = self.get(kind, namespace, name)
         if dig(entry.obj, "spec", "nodeName"):
-            raise statuses.conflict("pods", name, f"pod {name} is already assigned to node "
-                                                  f'"{entry.obj["spec"]["nodeName"]}"')
+            raise statuses.conflict(
+                "pods", name, f'pod {name} is already assigned to node "{entry.obj["spec"]["nodeName"]}"'
+            )
         if is_deleting(entry.obj):
             raise statuses.conflict("pods", name, f"pod {name} is being deleted, cannot be assigned to a host")
         pod = copy(entry.obj)
         pod["spec"]["nodeName"] = node
         conditions = [row for row in dig(pod, "status", "conditions", default=[]) if row["type"] != "PodScheduled"]
-        conditions.append({"type": "PodScheduled", "status": "True", "lastProbeTime": None,
-                           "lastTransitionTime": times.stamp()})
+        conditions.append(
+            {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": times.stamp()}
+        )
         pod["status"]["conditions"] = conditions
         return self.update(kind, namespace, name, pod, "binding")
 
@@ -145,8 +161,10 @@ class Registry:
         if not kind.namespaced:
             metadata.pop("namespace", None)
         elif metadata.get("namespace") not in (None, "", namespace):
-            raise statuses.bad_request(f"the namespace of the provided object does not match the namespace sent on the "
-                                       f"request: {metadata['namespace']} is not {namespace}")
+            raise statuses.bad_request(
+                f"the namespace of the provided object does not match the namespace sent on the "
+                f"request: {metadata['namespace']} is not {namespace}"
+            )
         else:
             metadata["namespace"] = namespace
 
@@ -163,8 +181,10 @@ class Registry:
     def _check_finalizers(self, kind: Kind, obj: Json, old: Json) -> None:
         added = set(obj["metadata"].get("finalizers") or []) - set(old["metadata"].get("finalizers") or [])
         if added and is_deleting(old):
-            why = ("Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers "
-                   f"{sorted(added)}")
+            why = (
+                "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers "
+                f"{sorted(added)}"
+            )
             cause = ("metadata.finalizers", "FieldValueForbidden", why)
             raise statuses.invalid(kind.kind, kind.group, name_of(obj), [cause])
 
@@ -196,8 +216,10 @@ def _shaped(kind: Kind) -> Iterator[None]:
     try:
         yield
     except (AttributeError, KeyError, TypeError, ValueError) as problem:
-        raise statuses.bad_request(f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
-                                   f"a field has the wrong shape: {problem}") from problem
+        raise statuses.bad_request(
+            f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
+            f"a field has the wrong shape: {problem}"
+        ) from problem
 
 
 def key_of(obj: Json) -> tuple[str, str]:

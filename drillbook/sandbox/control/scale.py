@@ -18,8 +18,13 @@ def to_scale(kind: Kind, obj: Json) -> Json:
     status: Json = {"replicas": dig(obj, *present, default=0)}
     if text:
         status["selector"] = text
-    return {"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata,
-            "spec": {"replicas": dig(obj, *wanted, default=0)}, "status": status}
+    return {
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": metadata,
+        "spec": {"replicas": dig(obj, *wanted, default=0)},
+        "status": status,
+    }
 
 
 def from_scale(kind: Kind, obj: Json, scale: Json) -> Json:

@@ -14,8 +14,10 @@ Labels = Mapping[str, str]
 LabelTest = Callable[[Labels], bool]
 Predicate = Callable[[Json], bool]
 
-_TERM = re.compile(r"\s*(?P<key>[\w./-]+)\s+(?P<op>in|notin)\s*\((?P<values>[^)]*)\)\s*(?:,|$)"
-                   r"|\s*(?P<not>!?)\s*(?P<key2>[\w./-]+)\s*(?:(?P<op2>==|=|!=|>|<)\s*(?P<value>[\w./-]*))?\s*(?:,|$)")
+_TERM = re.compile(
+    r"\s*(?P<key>[\w./-]+)\s+(?P<op>in|notin)\s*\((?P<values>[^)]*)\)\s*(?:,|$)"
+    r"|\s*(?P<not>!?)\s*(?P<key2>[\w./-]+)\s*(?:(?P<op2>==|=|!=|>|<)\s*(?P<value>[\w./-]*))?\s*(?:,|$)"
+)
 
 
 def _number(text: str | None) -> int | None:
@@ -86,8 +88,10 @@ def of_selector(selector: Json | None) -> LabelTest:
 
 def of_expressions(expressions: list[Json]) -> list[LabelTest]:
     """One test per ``matchExpressions`` row (also node affinity's, with Gt and Lt)."""
-    return [_requirement(row["key"], _STRUCTURED.get(row["operator"], "exists"), frozenset(row.get("values") or ["0"]))
-            for row in expressions]
+    return [
+        _requirement(row["key"], _STRUCTURED.get(row["operator"], "exists"), frozenset(row.get("values") or ["0"]))
+        for row in expressions
+    ]
 
 
 def selector_text(selector: Json | None) -> str:
@@ -96,8 +100,14 @@ def selector_text(selector: Json | None) -> str:
     parts = [f"{key}={value}" for key, value in sorted((selector.get("matchLabels") or {}).items())]
     for row in selector.get("matchExpressions") or []:
         values = ",".join(row.get("values") or [])
-        parts.append({"In": f"{row['key']} in ({values})", "NotIn": f"{row['key']} notin ({values})",
-                      "Exists": row["key"], "DoesNotExist": f"!{row['key']}"}[row["operator"]])
+        parts.append(
+            {
+                "In": f"{row['key']} in ({values})",
+                "NotIn": f"{row['key']} notin ({values})",
+                "Exists": row["key"],
+                "DoesNotExist": f"!{row['key']}",
+            }[row["operator"]]
+        )
     return ",".join(parts)
 
 

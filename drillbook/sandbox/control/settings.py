@@ -30,8 +30,13 @@ class Settings:
 def add_flags(parser: argparse.ArgumentParser) -> None:
     for row in fields(Settings):
         default = row.default
-        parser.add_argument("--" + row.name.replace("_", "-"), type=type(default), default=default, metavar="SECONDS"
-                            if isinstance(default, float | int) else "CIDR", help=f"default {default}")
+        parser.add_argument(
+            "--" + row.name.replace("_", "-"),
+            type=type(default),
+            default=default,
+            metavar="SECONDS" if isinstance(default, float | int) else "CIDR",
+            help=f"default {default}",
+        )
 
 
 def from_arguments(arguments: argparse.Namespace) -> Settings:

@@ -11,8 +11,9 @@ from drillbook.sandbox.control.objects import Json
 class ApiError(Exception):
     """A refusal with its HTTP code, the machine-readable reason, and the sentence that kubectl prints."""
 
-    def __init__(self, code: int, reason: str, message: str, details: Json | None = None,
-                 headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, code: int, reason: str, message: str, details: Json | None = None, headers: dict[str, str] | None = None
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.reason = reason
@@ -37,8 +38,13 @@ def _details(resource: str, name: str, **more: Any) -> Json:
 
 def success(resource: str, name: str, uid: str) -> Json:
     """The answer to a deletion that removed the object at once."""
-    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
-            "details": _details(resource, name, uid=uid)}
+    return {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Success",
+        "details": _details(resource, name, uid=uid),
+    }
 
 
 def not_found(resource: str, name: str) -> ApiError:
@@ -59,8 +65,9 @@ def conflict(resource: str, name: str, why: str) -> ApiError:
 
 
 def stale(resource: str, name: str) -> ApiError:
-    return conflict(resource, name, "the object has been modified; please apply your changes to the latest version "
-                                    "and try again")
+    return conflict(
+        resource, name, "the object has been modified; please apply your changes to the latest version and try again"
+    )
 
 
 def expired(wanted: int, oldest: int) -> ApiError:
@@ -89,6 +96,10 @@ def invalid(kind: str, group: str, name: str, causes: Sequence[tuple[str, str, s
     texts = [f"{field}: {message}" for field, _, message in causes]
     text = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
     full = f"{kind}.{group}" if group else kind
-    details: Json = {"name": name, "group": group, "kind": kind,
-                     "causes": [{"reason": r, "message": m, "field": f} for f, r, m in causes]}
+    details: Json = {
+        "name": name,
+        "group": group,
+        "kind": kind,
+        "causes": [{"reason": r, "message": m, "field": f} for f, r, m in causes],
+    }
     return ApiError(422, "Invalid", f'{full} "{name}" is invalid: {text}', details)

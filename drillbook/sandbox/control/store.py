@@ -112,8 +112,11 @@ class Store:
 
     def owned_by(self, uid: str, resource: str = "") -> list[Json]:
         """The objects that name this owner, of one resource or of all."""
-        return [self._objects[address[0]][address[1]][address[2]].obj for address in sorted(self._owned.get(uid, ()))
-                if not resource or address[0] == resource]
+        return [
+            self._objects[address[0]][address[1]][address[2]].obj
+            for address in sorted(self._owned.get(uid, ()))
+            if not resource or address[0] == resource
+        ]
 
     def uncontrolled(self, resource: str, namespace: str) -> list[Json]:
         """The objects that no controller owns: who may be adopted."""

@@ -49,8 +49,12 @@ def _select_own_pods(job: Json) -> None:
     if not isinstance(template, dict) or job["spec"].get("manualSelector"):
         return
     uid, name = job["metadata"]["uid"], job["metadata"]["name"]
-    labels = {"batch.kubernetes.io/controller-uid": uid, "batch.kubernetes.io/job-name": name, "controller-uid": uid,
-              "job-name": name}
+    labels = {
+        "batch.kubernetes.io/controller-uid": uid,
+        "batch.kubernetes.io/job-name": name,
+        "controller-uid": uid,
+        "job-name": name,
+    }
     template.setdefault("metadata", {}).setdefault("labels", {}).update(labels)
     job["spec"]["selector"] = {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
 
@@ -63,11 +67,18 @@ def _admit_pod(pod: Json, settings: Settings) -> None:
     pod["status"] = {"phase": "Pending"}
     tolerations = spec.setdefault("tolerations", [])
     for taint in (_NOT_READY, _UNREACHABLE):
-        tolerated = any(row.get("key") in (None, "", taint) and row.get("effect") in (None, "", "NoExecute")
-                        for row in tolerations)
+        tolerated = any(
+            row.get("key") in (None, "", taint) and row.get("effect") in (None, "", "NoExecute") for row in tolerations
+        )
         if not tolerated:
-            tolerations.append({"key": taint, "operator": "Exists", "effect": "NoExecute",
-                                "tolerationSeconds": settings.default_toleration_seconds})
+            tolerations.append(
+                {
+                    "key": taint,
+                    "operator": "Exists",
+                    "effect": "NoExecute",
+                    "tolerationSeconds": settings.default_toleration_seconds,
+                }
+            )
 
 
 def qos_class(spec: Json) -> str:

@@ -8,8 +8,13 @@ from drillbook.sandbox.control import columns, times
 from drillbook.sandbox.control.kinds import Kind
 from drillbook.sandbox.control.objects import Json, dig, meta, name_of
 
-_NAME = {"name": "Name", "type": "string", "format": "name", "description": "Name must be unique within a namespace.",
-         "priority": 0}
+_NAME = {
+    "name": "Name",
+    "type": "string",
+    "format": "name",
+    "description": "Name must be unique within a namespace.",
+    "priority": 0,
+}
 _AGE = {"name": "Age", "type": "string", "format": "", "description": "Time since creation.", "priority": 0}
 
 

@@ -17,18 +17,31 @@ _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-
 _SUBDOMAIN_RULE = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and "
     "end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
-    r"'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')")
-_LABEL_RULE = ("a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must "
-               "start and end with an alphanumeric character")
-_POD_RULE = ("Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
-             "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to "
-             "existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was "
-             "previously negative)")
+    r"'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+)
+_LABEL_RULE = (
+    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must "
+    "start and end with an alphanumeric character"
+)
+_POD_RULE = (
+    "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
+    "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to "
+    "existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was "
+    "previously negative)"
+)
 _LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
 _WORKLOADS = frozenset({"deployments.apps", "replicasets.apps", "statefulsets.apps", "daemonsets.apps"})
 _FREE_NAMES = frozenset({"rbac.authorization.k8s.io"})
-_POD_MUTABLE = frozenset({"activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "nodeName",
-                          "ephemeralContainers", "schedulingGates"})
+_POD_MUTABLE = frozenset(
+    {
+        "activeDeadlineSeconds",
+        "tolerations",
+        "terminationGracePeriodSeconds",
+        "nodeName",
+        "ephemeralContainers",
+        "schedulingGates",
+    }
+)
 
 
 def check(kind: Kind, new: Json, old: Json | None) -> None:
@@ -57,10 +70,14 @@ def _metadata(kind: Kind, obj: Json) -> list[Cause]:
         causes.append(("metadata.name", "FieldValueRequired", "Required value: name or generateName is required"))
     elif kind.group not in _FREE_NAMES and (not _SUBDOMAIN.fullmatch(name) or len(name) > 253):
         causes.append(("metadata.name", "FieldValueInvalid", f'Invalid value: "{name}": {_SUBDOMAIN_RULE}'))
-    wrong = [value for value in (obj["metadata"].get("labels") or {}).values()
-             if not isinstance(value, str) or len(value) > 63 or not _LABEL_VALUE.fullmatch(value)]
-    return causes + [("metadata.labels", "FieldValueInvalid", f'Invalid value: "{value}": {_LABEL_RULE}')
-                     for value in wrong]
+    wrong = [
+        value
+        for value in (obj["metadata"].get("labels") or {}).values()
+        if not isinstance(value, str) or len(value) > 63 or not _LABEL_VALUE.fullmatch(value)
+    ]
+    return causes + [
+        ("metadata.labels", "FieldValueInvalid", f'Invalid value: "{value}": {_LABEL_RULE}') for value in wrong
+    ]
 
 
 def _workload(new: Json, old: Json | None) -> list[Cause]:
@@ -72,19 +89,26 @@ def _workload(new: Json, old: Json | None) -> list[Cause]:
     if replicas is not None and not isinstance(replicas, int):
         causes.append(("spec.replicas", "FieldValueTypeInvalid", f"Invalid value: {replicas!r}: must be an integer"))
     elif replicas is not None and replicas < 0:
-        causes.append(("spec.replicas", "FieldValueInvalid",
-                       f"Invalid value: {replicas}: must be greater than or equal to 0"))
+        causes.append(
+            ("spec.replicas", "FieldValueInvalid", f"Invalid value: {replicas}: must be greater than or equal to 0")
+        )
     if not spec.get("selector"):
         causes.append(("spec.selector", "FieldValueRequired", "Required value"))
     else:
         labels = dig(spec, "template", "metadata", "labels", default={})
         if not selectors.of_selector(spec["selector"])(labels):
-            causes.append(("spec.template.metadata.labels", "FieldValueInvalid",
-                           f"Invalid value: {labels}: `selector` does not match template `labels`"))
+            causes.append(
+                (
+                    "spec.template.metadata.labels",
+                    "FieldValueInvalid",
+                    f"Invalid value: {labels}: `selector` does not match template `labels`",
+                )
+            )
     causes += _pod_spec(dig(spec, "template", "spec"), "spec.template.spec")
     if old is not None and dig(old, "spec", "selector") != spec.get("selector"):
-        causes.append(("spec.selector", "FieldValueInvalid",
-                       f"Invalid value: {spec.get('selector')}: field is immutable"))
+        causes.append(
+            ("spec.selector", "FieldValueInvalid", f"Invalid value: {spec.get('selector')}: field is immutable")
+        )
     return causes
 
 
@@ -109,8 +133,9 @@ def _pod_spec(spec: Json | None, path: str) -> list[Cause]:
                     try:
                         quantity.parse(value)
                     except ValueError as problem:
-                        causes.append((f"{here}.resources.{part}[{resource}]", "FieldValueInvalid",
-                                       f"Invalid value: {problem}"))
+                        causes.append(
+                            (f"{here}.resources.{part}[{resource}]", "FieldValueInvalid", f"Invalid value: {problem}")
+                        )
     return causes
 
 
@@ -135,8 +160,13 @@ def _service(new: Json, old: Json | None) -> list[Cause]:
         causes.append(("spec.ports", "FieldValueRequired", "Required value"))
     before = dig(old or {}, "spec", "clusterIP")
     if before and spec.get("type") != "ExternalName" and spec.get("clusterIP") != before:
-        causes.append(("spec.clusterIPs[0]", "FieldValueInvalid",
-                       f'Invalid value: ["{spec.get("clusterIP")}"]: may not change once set'))
+        causes.append(
+            (
+                "spec.clusterIPs[0]",
+                "FieldValueInvalid",
+                f'Invalid value: ["{spec.get("clusterIP")}"]: may not change once set',
+            )
+        )
     return causes
 
 
@@ -146,6 +176,11 @@ def _autoscaler(new: Json) -> list[Cause]:
     if not isinstance(most, int) or most < 1:
         return [("spec.maxReplicas", "FieldValueInvalid", f"Invalid value: {most}: must be greater than 0")]
     if most < least:
-        return [("spec.maxReplicas", "FieldValueInvalid",
-                 f"Invalid value: {most}: must be greater than or equal to `minReplicas`")]
+        return [
+            (
+                "spec.maxReplicas",
+                "FieldValueInvalid",
+                f"Invalid value: {most}: must be greater than or equal to `minReplicas`",
+            )
+        ]
     return []

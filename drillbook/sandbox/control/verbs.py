@@ -132,8 +132,14 @@ class Verbs:
             for entry in entries:
                 registry.delete(kind, namespace_of(entry.obj), name_of(entry.obj), options)
             items = [conversions.from_storage(kind, entry.obj) for entry in entries]
-            return bodies.answer({"kind": f"{kind.kind}List", "apiVersion": kind.api_version,
-                                  "metadata": {"resourceVersion": str(registry.store.revision)}, "items": items})
+            return bodies.answer(
+                {
+                    "kind": f"{kind.kind}List",
+                    "apiVersion": kind.api_version,
+                    "metadata": {"resourceVersion": str(registry.store.revision)},
+                    "items": items,
+                }
+            )
         entry, gone = registry.delete(kind, target.namespace, target.name, options)
         if gone and kind.resource not in _RETURNED_ON_DELETE:
             return bodies.answer(statuses.success(kind.resource, target.name, uid_of(entry.obj)))

@@ -28,8 +28,15 @@ Encode = Callable[[Entry], bytes]
 class Watch:
     """One client's watch. Listens to the store from its making until ``close``."""
 
-    def __init__(self, store: Store, target: Target, query: dict[str, str], predicate: Predicate | None,
-                 encode: Encode, bookmark_period: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        target: Target,
+        query: dict[str, str],
+        predicate: Predicate | None,
+        encode: Encode,
+        bookmark_period: float,
+    ) -> None:
         self._store = store
         self._kind: Kind = target.kind
         self._namespace = target.namespace

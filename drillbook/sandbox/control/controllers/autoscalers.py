@@ -16,9 +16,14 @@ from drillbook.sandbox.control.objects import Json, condition_of, copy, dig, lab
 from drillbook.sandbox.control.registry import Registry
 from drillbook.sandbox.control.store import Change
 
-_UP: Json = {"stabilizationWindowSeconds": 0, "selectPolicy": "Max",
-             "policies": [{"type": "Pods", "value": 4, "periodSeconds": 15},
-                          {"type": "Percent", "value": 100, "periodSeconds": 15}]}
+_UP: Json = {
+    "stabilizationWindowSeconds": 0,
+    "selectPolicy": "Max",
+    "policies": [
+        {"type": "Pods", "value": 4, "periodSeconds": 15},
+        {"type": "Percent", "value": 100, "periodSeconds": 15},
+    ],
+}
 _LONGEST_PERIOD = 1800
 """Seconds: the longest ``periodSeconds`` that a policy may have."""
 _DOWN: Json = {"selectPolicy": "Max", "policies": [{"type": "Percent", "value": 100, "periodSeconds": 15}]}
@@ -63,15 +68,25 @@ class Autoscalers(Controller):
             _set(status, "AbleToScale", "False", "FailedGetScale", message)
             self.recorder.warning(hpa, self.component, "FailedGetScale", message)
             return
-        _set(status, "AbleToScale", "True", "SucceededGetScale",
-             "the HPA controller was able to get the target's current scale")
+        _set(
+            status,
+            "AbleToScale",
+            "True",
+            "SucceededGetScale",
+            "the HPA controller was able to get the target's current scale",
+        )
         view = scale.to_scale(kind, target)
         current = int(view["spec"]["replicas"])
         status["currentReplicas"] = int(view["status"]["replicas"])
         if current == 0:
             status["desiredReplicas"] = 0
-            _set(status, "ScalingActive", "False", "ScalingDisabled",
-                 "scaling is disabled since the replica count of the target is zero")
+            _set(
+                status,
+                "ScalingActive",
+                "False",
+                "ScalingDisabled",
+                "scaling is disabled since the replica count of the target is zero",
+            )
             return
         least, most = int(hpa["spec"].get("minReplicas", 1)), int(hpa["spec"]["maxReplicas"])
         why = ""
@@ -92,8 +107,11 @@ class Autoscalers(Controller):
 
     def _best(self, hpa: Json, status: Json, view: Json, current: int) -> Recommendation | None:
         """The most demanding metric; None where none can be read, or fewer than all and the rest say down."""
-        test = selectors.parse_labels(dig(view, "status", "selector", default="")) if \
-            dig(view, "status", "selector") else (lambda _: False)
+        test = (
+            selectors.parse_labels(dig(view, "status", "selector", default=""))
+            if dig(view, "status", "selector")
+            else (lambda _: False)
+        )
         pods = [pod for pod in self.store.objects("pods", namespace_of(hpa)) if test(labels_of(pod))]
         scope = Scope(self.store, namespace_of(hpa), current, pods, self.registry.settings.hpa_tolerance)
         found: list[Recommendation] = []
@@ -107,15 +125,29 @@ class Autoscalers(Controller):
         best = max(found, key=lambda row: row.replicas, default=None)
         status["currentMetrics"] = [row.current for row in found] or None
         if failure is not None and (best is None or best.replicas < current):
-            _set(status, "ScalingActive", "False", failure.reason,
-                 f"the HPA was unable to compute the replica count: {failure}")
-            self.recorder.warning(hpa, self.component, "FailedComputeMetricsReplicas",
-                                  f"invalid metrics ({len(hpa['spec']['metrics']) - len(found)} invalid out of "
-                                  f"{len(hpa['spec']['metrics'])}), first error is: {failure}")
+            _set(
+                status,
+                "ScalingActive",
+                "False",
+                failure.reason,
+                f"the HPA was unable to compute the replica count: {failure}",
+            )
+            self.recorder.warning(
+                hpa,
+                self.component,
+                "FailedComputeMetricsReplicas",
+                f"invalid metrics ({len(hpa['spec']['metrics']) - len(found)} invalid out of "
+                f"{len(hpa['spec']['metrics'])}), first error is: {failure}",
+            )
             return None
         if best is not None:
-            _set(status, "ScalingActive", "True", "ValidMetricFound",
-                 f"the HPA was able to successfully calculate a replica count from {best.why}")
+            _set(
+                status,
+                "ScalingActive",
+                "True",
+                "ValidMetricFound",
+                f"the HPA was able to successfully calculate a replica count from {best.why}",
+            )
         return best
 
     def _bounded(self, hpa: Json, status: Json, current: int, wanted: int) -> int:
@@ -130,24 +162,46 @@ class Autoscalers(Controller):
         self._advice[key] = [row for row in advice if row[0] >= now - max(window, up["stabilizationWindowSeconds"])]
         stable = min(max(current, lowest), highest)
         if stable != wanted:
-            reason, word, most = ("ScaleDownStabilized", "higher", "highest") if stable > wanted else \
-                ("ScaleUpStabilized", "lower", "lowest")
-            _set(status, "AbleToScale", "True", reason,
-                 f"recent recommendations were {word} than current one, applying the {most} recent recommendation")
+            reason, word, most = (
+                ("ScaleDownStabilized", "higher", "highest")
+                if stable > wanted
+                else ("ScaleUpStabilized", "lower", "lowest")
+            )
+            _set(
+                status,
+                "AbleToScale",
+                "True",
+                reason,
+                f"recent recommendations were {word} than current one, applying the {most} recent recommendation",
+            )
         else:
             _set(status, "AbleToScale", "True", "ReadyForNewScale", "recommended size matches current size")
         if stable > current:
             limit = self._policy_limit(key, up, current, now, sign=1)
             chosen = min(stable, limit, int(hpa["spec"]["maxReplicas"]))
             reason = "TooManyReplicas" if chosen == hpa["spec"]["maxReplicas"] else "ScaleUpLimit"
-            return _limited(status, chosen, stable, reason, "more than the maximum replica count"
-                            if reason == "TooManyReplicas" else "increasing faster than the maximum scale rate")
+            return _limited(
+                status,
+                chosen,
+                stable,
+                reason,
+                "more than the maximum replica count"
+                if reason == "TooManyReplicas"
+                else "increasing faster than the maximum scale rate",
+            )
         limit = self._policy_limit(key, down, current, now, sign=-1)
         chosen = max(stable, limit, int(hpa["spec"].get("minReplicas", 1)))
         chosen = min(chosen, current)
         reason = "TooFewReplicas" if chosen == hpa["spec"].get("minReplicas", 1) else "ScaleDownLimit"
-        return _limited(status, chosen, stable, reason, "less than the minimum replica count"
-                        if reason == "TooFewReplicas" else "decreasing faster than the maximum scale rate")
+        return _limited(
+            status,
+            chosen,
+            stable,
+            reason,
+            "less than the minimum replica count"
+            if reason == "TooFewReplicas"
+            else "decreasing faster than the maximum scale rate",
+        )
 
     def _policy_limit(self, key: Key, rules: Json, current: int, now: float, *, sign: int) -> int:
         """How far the policies let the count move: from what it was at the start of each policy's period."""
@@ -156,8 +210,11 @@ class Autoscalers(Controller):
         pick: Callable[[list[int]], int] = max if (rules.get("selectPolicy", "Max") == "Max") == (sign > 0) else min
         limits = []
         for policy in rules.get("policies") or []:
-            moved = sum(delta for when, delta in self._changes.get(key, [])
-                        if when >= now - policy["periodSeconds"] and (delta > 0) == (sign > 0))
+            moved = sum(
+                delta
+                for when, delta in self._changes.get(key, [])
+                if when >= now - policy["periodSeconds"] and (delta > 0) == (sign > 0)
+            )
             start = current - moved
             step = policy["value"] if policy["type"] == "Pods" else start * policy["value"] / 100
             limits.append(math.ceil(start + step) if sign > 0 else int(start - step))
@@ -171,16 +228,22 @@ class Autoscalers(Controller):
         now = clock.monotonic()
         recent = [row for row in self._changes.get(key, []) if row[0] > now - _LONGEST_PERIOD]
         self._changes[key] = [*recent, (now, wanted - before)]
-        _set(status, "AbleToScale", "True", "SucceededRescale",
-             f"the HPA controller was able to update the target scale to {wanted}")
+        _set(
+            status,
+            "AbleToScale",
+            "True",
+            "SucceededRescale",
+            f"the HPA controller was able to update the target scale to {wanted}",
+        )
         status["lastScaleTime"] = times.stamp()
         self.recorder.normal(hpa, self.component, "SuccessfulRescale", f"New size: {wanted}; reason: {why}")
 
 
 def _limited(status: Json, chosen: int, wanted: int, reason: str, why: str) -> int:
     if chosen == wanted:
-        _set(status, "ScalingLimited", "False", "DesiredWithinRange",
-             "the desired count is within the acceptable range")
+        _set(
+            status, "ScalingLimited", "False", "DesiredWithinRange", "the desired count is within the acceptable range"
+        )
     else:
         _set(status, "ScalingLimited", "True", reason, f"the desired replica count is {why}")
     return chosen

@@ -38,10 +38,14 @@ class DisruptionBudgets(Controller):
         pods = [pod for pod in self.store.objects("pods", namespace) if test(labels_of(pod))]
         present = {name_of(pod): pod for pod in pods}
         now = clock.wall()
-        disrupted = {pod: since for pod, since in dig(budget, "status", "disruptedPods", default={}).items()
-                     if pod in present and not is_deleting(present[pod]) and times.parse(since) + _UNDELETED > now}
-        healthy = sum(1 for pod in pods if podset.is_ready(pod) and podset.is_active(pod)
-                      and name_of(pod) not in disrupted)
+        disrupted = {
+            pod: since
+            for pod, since in dig(budget, "status", "disruptedPods", default={}).items()
+            if pod in present and not is_deleting(present[pod]) and times.parse(since) + _UNDELETED > now
+        }
+        healthy = sum(
+            1 for pod in pods if podset.is_ready(pod) and podset.is_active(pod) and name_of(pod) not in disrupted
+        )
         expected, wanted = self._expected(budget, pods)
         allowed = max(0, healthy - wanted) if expected else 0
         status: Json = {
@@ -82,5 +86,11 @@ def _condition(budget: Json, allowed: int) -> Json:
     value, reason = ("True", "SufficientPods") if allowed else ("False", "InsufficientPods")
     before: Json = dig(budget, "status", "conditions", 0, default={})
     since = before.get("lastTransitionTime") if before.get("status") == value else times.stamp()
-    return {"type": "DisruptionAllowed", "status": value, "reason": reason, "message": "",
-            "lastTransitionTime": since, "observedGeneration": budget["metadata"].get("generation", 1)}
+    return {
+        "type": "DisruptionAllowed",
+        "status": value,
+        "reason": reason,
+        "message": "",
+        "lastTransitionTime": since,
+        "observedGeneration": budget["metadata"].get("generation", 1),
+    }

@@ -91,6 +91,7 @@ class Controller:
 
     def owner_listener(self, kind: str) -> None:
         """Enqueue the owner (of ``kind``) of each pod that changes, before and after the change."""
+
         def on_change(change: Change) -> None:
             self.enqueue_owner(change.obj, kind)
             if change.previous is not None:

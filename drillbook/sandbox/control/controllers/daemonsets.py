@@ -12,9 +12,15 @@ from drillbook.sandbox.control.store import Change
 
 _TOLERATIONS: tuple[Json, ...] = tuple(
     {"key": f"node.kubernetes.io/{key}", "operator": "Exists", "effect": effect}
-    for key, effect in (("not-ready", "NoExecute"), ("unreachable", "NoExecute"), ("disk-pressure", "NoSchedule"),
-                        ("memory-pressure", "NoSchedule"), ("pid-pressure", "NoSchedule"),
-                        ("unschedulable", "NoSchedule")))
+    for key, effect in (
+        ("not-ready", "NoExecute"),
+        ("unreachable", "NoExecute"),
+        ("disk-pressure", "NoSchedule"),
+        ("memory-pressure", "NoSchedule"),
+        ("pid-pressure", "NoSchedule"),
+        ("unschedulable", "NoSchedule"),
+    )
+)
 
 
 class DaemonSets(Controller):
@@ -30,8 +36,11 @@ class DaemonSets(Controller):
 
     def _on_node(self, change: Change) -> None:
         before = change.previous.obj if change.previous is not None else {}
-        if change.type != "MODIFIED" or dig(before, "spec") != change.obj.get("spec") or \
-                dig(before, "metadata", "labels") != dig(change.obj, "metadata", "labels"):
+        if (
+            change.type != "MODIFIED"
+            or dig(before, "spec") != change.obj.get("spec")
+            or dig(before, "metadata", "labels") != dig(change.obj, "metadata", "labels")
+        ):
             for owner in self.store.objects(self.resource):
                 self.enqueue(key_of(owner))
 
@@ -56,16 +65,25 @@ class DaemonSets(Controller):
         return self._write_status(owner, suited, newest)
 
     def _fill(self, owner: Json, template: Json, node: str, rows: list[Json], newest: Json) -> None:
-        self._delete(owner, [pod for pod in rows if dig(pod, "status", "phase") in ("Failed", "Succeeded")
-                             and not is_deleting(pod)])
+        self._delete(
+            owner,
+            [pod for pod in rows if dig(pod, "status", "phase") in ("Failed", "Succeeded") and not is_deleting(pod)],
+        )
         if rows:
             return
-        pod = podset.pod_of(template, owner, labels={
-            revisions.HASH: dig(newest, "metadata", "labels", "controller.kubernetes.io/hash"),
-            "pod-template-generation": str(owner["metadata"].get("generation", 1))})
+        pod = podset.pod_of(
+            template,
+            owner,
+            labels={
+                revisions.HASH: dig(newest, "metadata", "labels", "controller.kubernetes.io/hash"),
+                "pod-template-generation": str(owner["metadata"].get("generation", 1)),
+            },
+        )
         pod["spec"].setdefault("affinity", {})["nodeAffinity"] = {
-            "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
-                {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}]}}
+            "requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [{"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]}]
+            }
+        }
         made = self.registry.create(self._pods, namespace_of(owner), pod).obj
         self.recorder.normal(owner, self.component, "SuccessfulCreate", f"Created pod: {name_of(made)}")
 
@@ -82,12 +100,17 @@ class DaemonSets(Controller):
         most = dig(strategy, "rollingUpdate", "maxUnavailable", default=1)
         room = max(1, quantity.of_share(most, len(suited), up=True))
         hashed = dig(newest, "metadata", "labels", "controller.kubernetes.io/hash")
-        room -= sum(1 for node in suited if not any(podset.is_ready(pod) and not is_deleting(pod)
-                                                    for pod in pods.get(node, [])))
-        old = [pod for node in suited for pod in pods.get(node, [])
-               if revisions.name_in(pod) != hashed and not is_deleting(pod)]
+        room -= sum(
+            1 for node in suited if not any(podset.is_ready(pod) and not is_deleting(pod) for pod in pods.get(node, []))
+        )
+        old = [
+            pod
+            for node in suited
+            for pod in pods.get(node, [])
+            if revisions.name_in(pod) != hashed and not is_deleting(pod)
+        ]
         sick = [pod for pod in old if not podset.is_ready(pod)]
-        self._delete(owner, sick + [pod for pod in old if podset.is_ready(pod)][:max(0, room)])
+        self._delete(owner, sick + [pod for pod in old if podset.is_ready(pod)][: max(0, room)])
 
     def _write_status(self, owner: Json, suited: set[str], newest: Json) -> float | None:
         rows = [pod for pod in self.own(owner, "pods") if not is_deleting(pod)]
@@ -102,8 +125,9 @@ class DaemonSets(Controller):
             "numberAvailable": available, "numberUnavailable": len(suited) - available,
         }  # fmt: skip
         if status != owner.get("status"):
-            self.registry.modify(self._kind, namespace_of(owner), name_of(owner),
-                                 lambda fresh: fresh.update(status=status), "status")
+            self.registry.modify(
+                self._kind, namespace_of(owner), name_of(owner), lambda fresh: fresh.update(status=status), "status"
+            )
         return again
 
 
@@ -120,6 +144,17 @@ def _suits(template: Json, node: Json, effects: tuple[str, ...]) -> bool:
 def _node_of(pod: Json) -> str:
     """Where the pod is, or is meant to be."""
     found = dig(pod, "spec", "nodeName") or dig(
-        pod, "spec", "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms",
-        0, "matchFields", 0, "values", 0, default="")
+        pod,
+        "spec",
+        "affinity",
+        "nodeAffinity",
+        "requiredDuringSchedulingIgnoredDuringExecution",
+        "nodeSelectorTerms",
+        0,
+        "matchFields",
+        0,
+        "values",
+        0,
+        default="",
+    )
     return str(found)

@@ -24,9 +24,16 @@ from drillbook.sandbox.control.statuses import ApiError
 from drillbook.sandbox.control.store import Change
 
 _HASH = "pod-template-hash"
-_NOT_COPIED = frozenset({"kubectl.kubernetes.io/last-applied-configuration", rollouts.REVISION, rollouts.DESIRED,
-                         rollouts.MAXIMUM, "deployment.kubernetes.io/revision-history",
-                         "deprecated.deployment.rollback.to"})
+_NOT_COPIED = frozenset(
+    {
+        "kubectl.kubernetes.io/last-applied-configuration",
+        rollouts.REVISION,
+        rollouts.DESIRED,
+        rollouts.MAXIMUM,
+        "deployment.kubernetes.io/revision-history",
+        "deprecated.deployment.rollback.to",
+    }
+)
 
 
 class Deployments(Controller):
@@ -61,10 +68,14 @@ class Deployments(Controller):
             return self._finish(deployment, sets, None)
         deployment = progress.note_pause(self.registry, deployment)
         paused = bool(deployment["spec"].get("paused"))
-        resized = any(annotations_of(row).get(rollouts.DESIRED) != str(rollouts.replicas(deployment))
-                      for row in sets if rollouts.replicas(row) > 0)
-        newest, deployment = self._newest(deployment, sets, create=not paused and not resized and self._may_create(
-            deployment, sets))
+        resized = any(
+            annotations_of(row).get(rollouts.DESIRED) != str(rollouts.replicas(deployment))
+            for row in sets
+            if rollouts.replicas(row) > 0
+        )
+        newest, deployment = self._newest(
+            deployment, sets, create=not paused and not resized and self._may_create(deployment, sets)
+        )
         old = [row for row in sets if newest is None or name_of(row) != name_of(newest)]
         if paused or resized:
             self._resize(deployment, rollouts.proportional_sizes(deployment, newest, old))
@@ -95,13 +106,18 @@ class Deployments(Controller):
         if dig(deployment, "spec", "strategy", "type") != "Recreate":
             return True
         same = self._same_template(deployment, sets)
-        return not any(rollouts.replicas(row) or self.own(row, "pods") for row in sets
-                       if same is None or row is not same)
+        return not any(
+            rollouts.replicas(row) or self.own(row, "pods") for row in sets if same is None or row is not same
+        )
 
     def _recreate(self, deployment: Json, newest: Json | None, old: list[Json]) -> None:
         self._resize(deployment, {name_of(row): 0 for row in old if rollouts.replicas(row)})
-        left = [pod for row in old for pod in self.own(row, "pods")
-                if dig(pod, "status", "phase") not in ("Succeeded", "Failed")]
+        left = [
+            pod
+            for row in old
+            for pod in self.own(row, "pods")
+            if dig(pod, "status", "phase") not in ("Succeeded", "Failed")
+        ]
         if newest is not None and not left:
             self._resize(deployment, {name_of(newest): rollouts.replicas(deployment)})
 
@@ -124,10 +140,12 @@ class Deployments(Controller):
         elif _revision(found) <= highest or self._differs(deployment, found):
             if _revision(found) > highest:
                 revision = annotations_of(found)[rollouts.REVISION]
-            found = self.registry.modify(self._sets, namespace_of(found), name_of(found),
-                                         lambda row: self._follow(row, deployment, revision)).obj
+            found = self.registry.modify(
+                self._sets, namespace_of(found), name_of(found), lambda row: self._follow(row, deployment, revision)
+            ).obj
         revision = annotations_of(found)[rollouts.REVISION]
         if annotations_of(deployment).get(rollouts.REVISION) != revision:
+
             def note(fresh: Json) -> None:
                 fresh["metadata"].setdefault("annotations", {})[rollouts.REVISION] = revision
 
@@ -136,8 +154,9 @@ class Deployments(Controller):
 
     def _differs(self, deployment: Json, found: Json) -> bool:
         wanted = {key: value for key, value in annotations_of(deployment).items() if key not in _NOT_COPIED}
-        return not wanted.items() <= annotations_of(found).items() or \
-            deployment["spec"].get("minReadySeconds", 0) != found["spec"].get("minReadySeconds", 0)
+        return not wanted.items() <= annotations_of(found).items() or deployment["spec"].get(
+            "minReadySeconds", 0
+        ) != found["spec"].get("minReadySeconds", 0)
 
     def _follow(self, row: Json, deployment: Json, revision: str) -> None:
         annotations = row["metadata"].setdefault("annotations", {})
@@ -158,14 +177,19 @@ class Deployments(Controller):
         template["metadata"].setdefault("labels", {})[_HASH] = hashed
         wanted = rollouts.replicas(deployment)
         row: Json = {
-            "metadata": {"name": f"{name_of(deployment)}-{hashed}", "labels": dict(template["metadata"]["labels"]),
-                         "ownerReferences": [owner_reference(deployment)]},
+            "metadata": {
+                "name": f"{name_of(deployment)}-{hashed}",
+                "labels": dict(template["metadata"]["labels"]),
+                "ownerReferences": [owner_reference(deployment)],
+            },
             "spec": {"replicas": 0, "selector": copy(deployment["spec"]["selector"]), "template": template},
         }
         row["spec"]["selector"].setdefault("matchLabels", {})[_HASH] = hashed
         self._follow(row, deployment, revision)
-        row["metadata"]["annotations"] |= {rollouts.DESIRED: str(wanted),
-                                           rollouts.MAXIMUM: str(wanted + rollouts.Budget.of(deployment).surge)}
+        row["metadata"]["annotations"] |= {
+            rollouts.DESIRED: str(wanted),
+            rollouts.MAXIMUM: str(wanted + rollouts.Budget.of(deployment).surge),
+        }
         row["spec"]["replicas"] = rollouts.new_set_size(deployment, row, sets)
         try:
             made = self.registry.create(self._sets, namespace_of(deployment), row).obj
@@ -175,19 +199,29 @@ class Deployments(Controller):
             there = self.registry.find("replicasets.apps", namespace_of(deployment), row["metadata"]["name"])
             if there is not None and is_controlled_by(there, deployment):
                 raise
-            fresh = self.registry.modify(self._kind, namespace_of(deployment), name_of(deployment),
-                                         lambda obj: obj["status"].update(collisionCount=collisions + 1), "status").obj
+            fresh = self.registry.modify(
+                self._kind,
+                namespace_of(deployment),
+                name_of(deployment),
+                lambda obj: obj["status"].update(collisionCount=collisions + 1),
+                "status",
+            ).obj
             return None, fresh
         self._tell(deployment, made, 0, rollouts.replicas(made))
-        fresh = progress.note(self.registry, deployment, "True", "NewReplicaSetCreated",
-                              f'Created new replica set "{name_of(made)}"')
+        fresh = progress.note(
+            self.registry, deployment, "True", "NewReplicaSetCreated", f'Created new replica set "{name_of(made)}"'
+        )
         return made, fresh
 
     def _tell(self, deployment: Json, row: Json, before: int, now: int) -> None:
         if before != now:
             word = "up" if now > before else "down"
-            self.recorder.normal(deployment, self.component, "ScalingReplicaSet",
-                                 f"Scaled {word} replica set {name_of(row)} from {before} to {now}")
+            self.recorder.normal(
+                deployment,
+                self.component,
+                "ScalingReplicaSet",
+                f"Scaled {word} replica set {name_of(row)} from {before} to {now}",
+            )
 
     def _resize(self, deployment: Json, sizes: dict[str, int]) -> bool:
         """Whether any size changed. The annotations that later scaling reckons with are brought up to date as well."""
@@ -212,11 +246,14 @@ class Deployments(Controller):
 
     def _forget(self, deployment: Json, old: list[Json]) -> None:
         """Delete the oldest empty ReplicaSets beyond the history's limit."""
-        empty = [row for row in old if not rollouts.replicas(row) and not dig(row, "status", "replicas", default=0)
-                 and not is_deleting(row)]
+        empty = [
+            row
+            for row in old
+            if not rollouts.replicas(row) and not dig(row, "status", "replicas", default=0) and not is_deleting(row)
+        ]
         empty.sort(key=_revision)
         excess = len(empty) - int(deployment["spec"].get("revisionHistoryLimit", 10))
-        for row in empty[:max(0, excess)]:
+        for row in empty[: max(0, excess)]:
             self.registry.delete(self._sets, namespace_of(row), name_of(row))
 
 

@@ -57,8 +57,13 @@ class EndpointsOfServices(Controller):
         wanted = dig(service, "spec", "selector")
         if not wanted or is_deleting(service):
             return None
-        pods = [pod for pod in self.store.objects("pods", namespace) if wanted.items() <= labels_of(pod).items()
-                and dig(pod, "status", "podIP") and dig(pod, "status", "phase") not in ("Succeeded", "Failed")]
+        pods = [
+            pod
+            for pod in self.store.objects("pods", namespace)
+            if wanted.items() <= labels_of(pod).items()
+            and dig(pod, "status", "podIP")
+            and dig(pod, "status", "phase") not in ("Succeeded", "Failed")
+        ]
         pods.sort(key=name_of)
         self._write_endpoints(service, pods)
         self._write_slices(service, pods)
@@ -74,8 +79,10 @@ class EndpointsOfServices(Controller):
             _, subset = groups.setdefault(repr(ports), (ports, {}))
             field = "addresses" if anyway or podset.is_ready(pod) else "notReadyAddresses"
             subset.setdefault(field, []).append(_address(service, pod))
-        subsets = [{**subset, "ports": [_without_empty_name(port) for port in ports]} if ports else subset
-                   for ports, subset in groups.values()]
+        subsets = [
+            {**subset, "ports": [_without_empty_name(port) for port in ports]} if ports else subset
+            for ports, subset in groups.values()
+        ]
         namespace, name = namespace_of(service), name_of(service)
         labels = dict(labels_of(service))
         if dig(service, "spec", "clusterIP") == "None":
@@ -85,6 +92,7 @@ class EndpointsOfServices(Controller):
             obj: Json = {"metadata": {"name": name, "labels": labels}}
             self.registry.create(self._endpoints, namespace, obj | ({"subsets": subsets} if subsets else {}))
         elif (found.get("subsets") or []) != subsets or labels_of(found) != labels:
+
             def change(fresh: Json) -> None:
                 fresh["metadata"]["labels"] = labels
                 fresh["subsets"] = subsets
@@ -98,23 +106,41 @@ class EndpointsOfServices(Controller):
             ports = _ports(service, pod)
             groups.setdefault(repr(ports), (ports, []))[1].append(_endpoint(service, pod))
         for ports, rows in groups.values() or [([], [])]:
-            wanted += [{"addressType": "IPv4", "ports": ports, "endpoints": rows[start:start + _SLICE_SIZE]}
-                       for start in range(0, max(1, len(rows)), _SLICE_SIZE)]
-        present = [row for row in self.store.owned_by(uid_of(service), "endpointslices.discovery.k8s.io")
-                   if labels_of(row).get(_MANAGED_LABEL) == "endpointslice-controller.k8s.io" and not is_deleting(row)]
+            wanted += [
+                {"addressType": "IPv4", "ports": ports, "endpoints": rows[start : start + _SLICE_SIZE]}
+                for start in range(0, max(1, len(rows)), _SLICE_SIZE)
+            ]
+        present = [
+            row
+            for row in self.store.owned_by(uid_of(service), "endpointslices.discovery.k8s.io")
+            if labels_of(row).get(_MANAGED_LABEL) == "endpointslice-controller.k8s.io" and not is_deleting(row)
+        ]
         namespace = namespace_of(service)
         for row, content in zip(present, wanted, strict=False):
             if any(row.get(key) != value for key, value in content.items()):
-                self.registry.modify(self._slices, namespace, name_of(row),
-                                     lambda fresh, content=content: fresh.update(content))  # type: ignore[misc]  # binds now
-        for row in present[len(wanted):]:
+                self.registry.modify(
+                    self._slices, namespace, name_of(row), lambda fresh, content=content: fresh.update(content)
+                )  # type: ignore[misc]  # binds now
+        for row in present[len(wanted) :]:
             self.registry.delete(self._slices, namespace, name_of(row))
-        for content in wanted[len(present):]:
-            labels = {**labels_of(service), _SERVICE_LABEL: name_of(service),
-                      _MANAGED_LABEL: "endpointslice-controller.k8s.io"}
-            self.registry.create(self._slices, namespace, {
-                "metadata": {"generateName": f"{name_of(service)}-", "labels": labels,
-                             "ownerReferences": [owner_reference(service)]}, **content})
+        for content in wanted[len(present) :]:
+            labels = {
+                **labels_of(service),
+                _SERVICE_LABEL: name_of(service),
+                _MANAGED_LABEL: "endpointslice-controller.k8s.io",
+            }
+            self.registry.create(
+                self._slices,
+                namespace,
+                {
+                    "metadata": {
+                        "generateName": f"{name_of(service)}-",
+                        "labels": labels,
+                        "ownerReferences": [owner_reference(service)],
+                    },
+                    **content,
+                },
+            )
 
 
 def _ports(service: Json, pod: Json) -> list[Json]:
@@ -155,13 +181,21 @@ def _host(service: Json, pod: Json) -> dict[str, str]:
 
 
 def _address(service: Json, pod: Json) -> Json:
-    return {"ip": pod["status"]["podIP"], "nodeName": dig(pod, "spec", "nodeName"), **_host(service, pod),
-            "targetRef": _reference(pod)}
+    return {
+        "ip": pod["status"]["podIP"],
+        "nodeName": dig(pod, "spec", "nodeName"),
+        **_host(service, pod),
+        "targetRef": _reference(pod),
+    }
 
 
 def _endpoint(service: Json, pod: Json) -> Json:
     ready, leaving = podset.is_ready(pod), is_deleting(pod)
     anyway = bool(dig(service, "spec", "publishNotReadyAddresses"))
-    return {"addresses": [pod["status"]["podIP"]],
-            "conditions": {"ready": anyway or (ready and not leaving), "serving": ready, "terminating": leaving},
-            "nodeName": dig(pod, "spec", "nodeName"), **_host(service, pod), "targetRef": _reference(pod)}
+    return {
+        "addresses": [pod["status"]["podIP"]],
+        "conditions": {"ready": anyway or (ready and not leaving), "serving": ready, "terminating": leaving},
+        "nodeName": dig(pod, "spec", "nodeName"),
+        **_host(service, pod),
+        "targetRef": _reference(pod),
+    }

@@ -39,8 +39,10 @@ def _container_requests(container: Json) -> Iterable[tuple[str, Decimal]]:
 
 
 def allocatable_of(node: Json) -> Amounts:
-    return {name: quantity.parse(value) for name, value in
-            (dig(node, "status", "allocatable") or dig(node, "status", "capacity") or {}).items()}
+    return {
+        name: quantity.parse(value)
+        for name, value in (dig(node, "status", "allocatable") or dig(node, "status", "capacity") or {}).items()
+    }
 
 
 def tolerates(pod: Json, taint: Json) -> bool:
@@ -49,16 +51,23 @@ def tolerates(pod: Json, taint: Json) -> bool:
         if row.get("effect") not in (None, "", taint["effect"]):
             continue
         key, operator = row.get("key") or "", row.get("operator") or "Equal"
-        if (not key and operator == "Exists") or (key == taint["key"] and (
-                operator == "Exists" or (row.get("value") or "") == (taint.get("value") or ""))):
+        if (not key and operator == "Exists") or (
+            key == taint["key"] and (operator == "Exists" or (row.get("value") or "") == (taint.get("value") or ""))
+        ):
             return True
     return False
 
 
 def untolerated(pod: Json, node: Json, effects: tuple[str, ...]) -> Json | None:
     """The first taint of these effects that the pod does not tolerate."""
-    return next((taint for taint in dig(node, "spec", "taints", default=[])
-                 if taint["effect"] in effects and not tolerates(pod, taint)), None)
+    return next(
+        (
+            taint
+            for taint in dig(node, "spec", "taints", default=[])
+            if taint["effect"] in effects and not tolerates(pod, taint)
+        ),
+        None,
+    )
 
 
 def _matches_term(term: Json, node: Json) -> bool:
@@ -66,16 +75,18 @@ def _matches_term(term: Json, node: Json) -> bool:
     if not term.get("matchExpressions") and not fields:
         return False
     names = {"metadata.name": name_of(node)}
-    return all(test(labels_of(node)) for test in selectors.of_expressions(term.get("matchExpressions") or [])) and \
-        all(test(names) for test in selectors.of_expressions(fields))
+    return all(test(labels_of(node)) for test in selectors.of_expressions(term.get("matchExpressions") or [])) and all(
+        test(names) for test in selectors.of_expressions(fields)
+    )
 
 
 def matches_node(pod: Json, node: Json) -> bool:
     """NodeSelector and required node affinity."""
     if not (dig(pod, "spec", "nodeSelector", default={})).items() <= labels_of(node).items():
         return False
-    terms = dig(pod, "spec", "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution",
-                "nodeSelectorTerms")
+    terms = dig(
+        pod, "spec", "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms"
+    )
     return terms is None or any(_matches_term(term, node) for term in terms)
 
 
@@ -84,8 +95,9 @@ def refusals(pod: Json, node: Json, asked: Amounts, used: Amounts, room: Amounts
     wanted = dig(pod, "spec", "nodeName")
     if wanted and wanted != name_of(node):
         return ["node(s) didn't match the requested node name"]
-    if dig(node, "spec", "unschedulable") and not tolerates(pod, {"key": "node.kubernetes.io/unschedulable",
-                                                                  "effect": "NoSchedule"}):
+    if dig(node, "spec", "unschedulable") and not tolerates(
+        pod, {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
+    ):
         return ["node(s) were unschedulable"]
     taint = untolerated(pod, node, ("NoSchedule", "NoExecute"))
     if taint is not None:
@@ -98,12 +110,16 @@ def refusals(pod: Json, node: Json, asked: Amounts, used: Amounts, room: Amounts
 
 def score(pod: Json, node: Json, asked: Amounts, used: Amounts, room: Amounts) -> float:
     """How welcome the node is: free cpu and memory, preferred affinity, no taints to be avoided."""
-    shares = [float(max(_ZERO, room[name] - used.get(name, _ZERO) - asked.get(name, _ZERO)) / room[name])
-              for name in ("cpu", "memory") if room.get(name)]
+    shares = [
+        float(max(_ZERO, room[name] - used.get(name, _ZERO) - asked.get(name, _ZERO)) / room[name])
+        for name in ("cpu", "memory")
+        if room.get(name)
+    ]
     total = 100 * sum(shares) / len(shares) if shares else 0.0
     total -= 300.0 * (untolerated(pod, node, ("PreferNoSchedule",)) is not None)
-    rows: Any = dig(pod, "spec", "affinity", "nodeAffinity", "preferredDuringSchedulingIgnoredDuringExecution",
-                    default=[])
+    rows: Any = dig(
+        pod, "spec", "affinity", "nodeAffinity", "preferredDuringSchedulingIgnoredDuringExecution", default=[]
+    )
     for row in rows:
         total += 2.0 * row["weight"] * _matches_term(row["preference"], node)
     return total

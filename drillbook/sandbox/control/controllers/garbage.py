@@ -82,8 +82,9 @@ class GarbageCollector(Controller):
         if kind is None:
             return
         if solid:
-            self.registry.modify(kind, namespace_of(obj), name_of(obj),
-                                 lambda fresh: fresh["metadata"].update(ownerReferences=solid))
+            self.registry.modify(
+                kind, namespace_of(obj), name_of(obj), lambda fresh: fresh["metadata"].update(ownerReferences=solid)
+            )
             return
         finalizers = _finalizers(obj)
         if ORPHAN in finalizers:
@@ -99,16 +100,24 @@ class GarbageCollector(Controller):
             kind = self.registry.kinds.of_object(obj)
             if kind is not None:
                 rest = [row for row in owners_of(obj) if row["uid"] != uid_of(owner)]
-                self.registry.modify(kind, namespace_of(obj), name_of(obj),
-                                     lambda fresh, rest=rest: fresh["metadata"].update(ownerReferences=rest))  # type: ignore[misc]  # binds now
+                self.registry.modify(
+                    kind,
+                    namespace_of(obj),
+                    name_of(obj),
+                    lambda fresh, rest=rest: fresh["metadata"].update(ownerReferences=rest),
+                )  # type: ignore[misc]  # binds now
         self._remove_finalizer(owner, ORPHAN)
 
     def _delete_dependents(self, owner: Json) -> None:
         dependents = self.store.owned_by(uid_of(owner))
         for obj in dependents:
             self._judge(obj)
-        blocking = [obj for obj in self.store.owned_by(uid_of(owner)) for row in owners_of(obj)
-                    if row["uid"] == uid_of(owner) and row.get("blockOwnerDeletion")]
+        blocking = [
+            obj
+            for obj in self.store.owned_by(uid_of(owner))
+            for row in owners_of(obj)
+            if row["uid"] == uid_of(owner) and row.get("blockOwnerDeletion")
+        ]
         if not blocking:
             self._remove_finalizer(owner, FOREGROUND)
 
@@ -116,8 +125,9 @@ class GarbageCollector(Controller):
         kind = self.registry.kinds.of_object(owner)
         if kind is not None and self.store.by_uid(uid_of(owner)) is not None:
             rest = [name for name in owner["metadata"]["finalizers"] if name != finalizer]
-            self.registry.modify(kind, namespace_of(owner), name_of(owner),
-                                 lambda fresh: fresh["metadata"].update(finalizers=rest))
+            self.registry.modify(
+                kind, namespace_of(owner), name_of(owner), lambda fresh: fresh["metadata"].update(finalizers=rest)
+            )
 
 
 def _finalizers(obj: Json) -> set[str]:

@@ -68,8 +68,12 @@ class Jobs(Controller):
         if spec.get("activeDeadlineSeconds") is not None and verdict is None:
             left = times.parse(status["startTime"]) + spec["activeDeadlineSeconds"] - clock.wall()
             again = min(left, again) if again is not None else left
-        status |= {"ready": sum(1 for pod in active if podset.is_ready(pod)), "active": len(active),
-                   "succeeded": len(succeeded), "failed": len(failed)}
+        status |= {
+            "ready": sum(1 for pod in active if podset.is_ready(pod)),
+            "active": len(active),
+            "succeeded": len(succeeded),
+            "failed": len(failed),
+        }
         status = {key: value for key, value in status.items() if value or key == "ready"}
         if verdict is not None:
             self._conclude(job, status, *verdict)
@@ -77,15 +81,17 @@ class Jobs(Controller):
             self.registry.modify(self._kind, namespace, name, lambda fresh: fresh.update(status=status), "status")
         return again
 
-    def _verdict(self, job: Json, status: Json, active: list[Json], succeeded: list[Json],
-                 failed: list[Json]) -> tuple[str, str, str] | None:
+    def _verdict(
+        self, job: Json, status: Json, active: list[Json], succeeded: list[Json], failed: list[Json]
+    ) -> tuple[str, str, str] | None:
         """(condition, reason, message) of a job that is over."""
         spec = job["spec"]
         wanted = spec.get("completions")
         if (wanted is not None and len(succeeded) >= wanted) or (wanted is None and succeeded and not active):
             return "Complete", "CompletionsReached", "Reached expected number of succeeded pods"
-        restarts = sum(row.get("restartCount", 0) for pod in active
-                       for row in dig(pod, "status", "containerStatuses", default=[]))
+        restarts = sum(
+            row.get("restartCount", 0) for pod in active for row in dig(pod, "status", "containerStatuses", default=[])
+        )
         if len(failed) > spec["backoffLimit"] or (restarts > spec["backoffLimit"] > 0):
             return "Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit"
         deadline = spec.get("activeDeadlineSeconds")
@@ -124,9 +130,17 @@ class Jobs(Controller):
 
     def _conclude(self, job: Json, status: Json, kind: str, reason: str, message: str) -> None:
         now = times.stamp()
-        status["conditions"] = [*(status.get("conditions") or []), {
-            "type": kind, "status": "True", "lastProbeTime": now, "lastTransitionTime": now, "reason": reason,
-            "message": message}]
+        status["conditions"] = [
+            *(status.get("conditions") or []),
+            {
+                "type": kind,
+                "status": "True",
+                "lastProbeTime": now,
+                "lastTransitionTime": now,
+                "reason": reason,
+                "message": message,
+            },
+        ]
         if kind == "Complete":
             status["completionTime"] = now
             self.recorder.normal(job, self.component, "Completed", "Job completed")
@@ -149,7 +163,11 @@ def _backoff(failed: list[Json]) -> float:
     """Seconds until a failed pod may be replaced: 10 s after the first, doubling to 10 minutes."""
     if not failed:
         return 0.0
-    ended = [text for pod in failed for row in dig(pod, "status", "containerStatuses", default=[])
-             if (text := dig(row, "state", "terminated", "finishedAt"))]
+    ended = [
+        text
+        for pod in failed
+        for row in dig(pod, "status", "containerStatuses", default=[])
+        if (text := dig(row, "state", "terminated", "finishedAt"))
+    ]
     last = max((times.parse(text) for text in ended), default=clock.wall())
     return max(0.0, last + float(min(_BACKOFF * 2 ** (len(failed) - 1), _MOST)) - clock.wall())

@@ -47,8 +47,9 @@ class LeaderWorkerSets(Controller):
         if owner is None:
             return
         key = (namespace_of(change.obj), owner)
-        if change.resource == "pods" and (change.type == "DELETED" or is_deleting(change.obj)
-                                          or _restarts(change.obj) > 0):
+        if change.resource == "pods" and (
+            change.type == "DELETED" or is_deleting(change.obj) or _restarts(change.obj) > 0
+        ):
             self._lost.setdefault(key, []).append(change.obj)
         self.enqueue(key)
 
@@ -63,9 +64,12 @@ class LeaderWorkerSets(Controller):
             return
         if int(labels_of(leader)[groups.GROUP]) >= int(owner["spec"]["replicas"]):
             return
-        self.recorder.normal(owner, self.component, "RecreateGroupOnPodRestart",
-                             f"Worker pod {name_of(pod)} failed, deleted leader pod {name_of(leader)} to recreate "
-                             f"group {group}")
+        self.recorder.normal(
+            owner,
+            self.component,
+            "RecreateGroupOnPodRestart",
+            f"Worker pod {name_of(pod)} failed, deleted leader pod {name_of(leader)} to recreate group {group}",
+        )
         self.registry.delete(self._pods, namespace_of(pod), name_of(leader), DeleteOptions(propagation="Foreground"))
 
     def reconcile(self, namespace: str, name: str) -> float | None:
@@ -77,8 +81,11 @@ class LeaderWorkerSets(Controller):
         template = owner["spec"]["leaderWorkerTemplate"]
         revision = revisions.current(self.registry, owner, {"spec": {"leaderWorkerTemplate": template}})
         hashed = labels_of(revision)["controller.kubernetes.io/hash"]
-        leaders = {int(labels_of(pod)[groups.GROUP]): pod for pod in self.store.objects("pods", namespace)
-                   if labels_of(pod).get(groups.NAME) == name and labels_of(pod).get(groups.WORKER) == "0"}
+        leaders = {
+            int(labels_of(pod)[groups.GROUP]): pod
+            for pod in self.store.objects("pods", namespace)
+            if labels_of(pod).get(groups.NAME) == name and labels_of(pod).get(groups.WORKER) == "0"
+        }
         ready = {index for index, pod in leaders.items() if self._is_group_ready(owner, pod)}
         updated = {index for index, pod in leaders.items() if labels_of(pod).get(groups.REVISION) == hashed}
         self._write_service(owner)
@@ -94,15 +101,26 @@ class LeaderWorkerSets(Controller):
             return False
         size = int(owner["spec"]["leaderWorkerTemplate"]["size"])
         workers = self.registry.find(_SETS, namespace_of(leader), name_of(leader))
-        return size == 1 or (workers is not None and is_controlled_by(workers, leader)
-                             and dig(workers, "status", "readyReplicas", default=0) == size - 1)
+        return size == 1 or (
+            workers is not None
+            and is_controlled_by(workers, leader)
+            and dig(workers, "status", "readyReplicas", default=0) == size - 1
+        )
 
     def _write_service(self, owner: Json) -> None:
         if self.registry.find("services", namespace_of(owner), name_of(owner)) is None:
-            self.registry.create(self.registry.kinds.of_resource("services"), namespace_of(owner), {
-                "metadata": {"name": name_of(owner), "ownerReferences": [owner_reference(owner)]},
-                "spec": {"clusterIP": "None", "publishNotReadyAddresses": True,
-                         "selector": {groups.NAME: name_of(owner)}}})
+            self.registry.create(
+                self.registry.kinds.of_resource("services"),
+                namespace_of(owner),
+                {
+                    "metadata": {"name": name_of(owner), "ownerReferences": [owner_reference(owner)]},
+                    "spec": {
+                        "clusterIP": "None",
+                        "publishNotReadyAddresses": True,
+                        "selector": {groups.NAME: name_of(owner)},
+                    },
+                },
+            )
 
     def _write_leaders(self, owner: Json, hashed: str, done: set[int]) -> None:
         """The leaders' StatefulSet; its partition lets as many groups roll as may be unavailable."""
@@ -143,42 +161,58 @@ class LeaderWorkerSets(Controller):
 
     def _template_of_group(self, owner: Json, leader: Json) -> Json:
         hashed = labels_of(leader).get(groups.REVISION)
-        row = next((row for row in revisions.history(self.registry, owner)
-                    if labels_of(row)["controller.kubernetes.io/hash"] == hashed), None)
+        row = next(
+            (
+                row
+                for row in revisions.history(self.registry, owner)
+                if labels_of(row)["controller.kubernetes.io/hash"] == hashed
+            ),
+            None,
+        )
         result: Json = (row["data"] if row else owner)["spec"]["leaderWorkerTemplate"]
         return result
 
     def _write_set(self, owner: Json, name: str, labels: dict[str, str], content: Json) -> None:
         found = self.registry.find(_SETS, namespace_of(owner), name)
         if found is None:
-            self.registry.create(self._sets, namespace_of(owner), {
-                "metadata": {"name": name, "labels": dict(labels), "ownerReferences": [owner_reference(owner)]},
-                "spec": copy(content)})
+            self.registry.create(
+                self._sets,
+                namespace_of(owner),
+                {
+                    "metadata": {"name": name, "labels": dict(labels), "ownerReferences": [owner_reference(owner)]},
+                    "spec": copy(content),
+                },
+            )
         else:
-            self.registry.modify(self._sets, namespace_of(owner), name,
-                                 lambda fresh: fresh["spec"].update(copy(content)))
+            self.registry.modify(
+                self._sets, namespace_of(owner), name, lambda fresh: fresh["spec"].update(copy(content))
+            )
 
     def _write_status(self, owner: Json, leaders: dict[int, Json], ready: set[int], updated: set[int]) -> None:
         wanted = int(owner["spec"]["replicas"])
         done = len(ready & updated) == wanted == len(leaders)
-        rows = [("Available", done, "AllGroupsReady", "All replicas are ready"),
-                ("Progressing", not done, "GroupsProgressing", "Replicas are progressing"),
-                ("UpdateInProgress", len(updated) < len(leaders), "GroupsUpdating", "Rolling Upgrade is in progress")]
+        rows = [
+            ("Available", done, "AllGroupsReady", "All replicas are ready"),
+            ("Progressing", not done, "GroupsProgressing", "Replicas are progressing"),
+            ("UpdateInProgress", len(updated) < len(leaders), "GroupsUpdating", "Rolling Upgrade is in progress"),
+        ]
         before = {row["type"]: row for row in dig(owner, "status", "conditions", default=[])}
         conditions = []
         for kind, value, reason, message in rows:
             text = str(value)
             old = before.get(kind)
             since = old["lastTransitionTime"] if old and old["status"] == text else times.stamp()
-            conditions.append({"type": kind, "status": text, "reason": reason, "message": message,
-                               "lastTransitionTime": since})
+            conditions.append(
+                {"type": kind, "status": text, "reason": reason, "message": message, "lastTransitionTime": since}
+            )
         status: Json = {
             "replicas": len(leaders), "readyReplicas": len(ready), "updatedReplicas": len(updated),
             "hpaPodSelector": f"{groups.NAME}={name_of(owner)},{groups.WORKER}=0", "conditions": conditions,
         }  # fmt: skip
         if status != owner.get("status"):
-            self.registry.modify(self._kind, namespace_of(owner), name_of(owner),
-                                 lambda fresh: fresh.update(status=status), "status")
+            self.registry.modify(
+                self._kind, namespace_of(owner), name_of(owner), lambda fresh: fresh.update(status=status), "status"
+            )
 
 
 def _template(source: Json, labels: dict[str, str], annotations: dict[str, str]) -> Json:
@@ -190,5 +224,8 @@ def _template(source: Json, labels: dict[str, str], annotations: dict[str, str])
 
 
 def _restarts(pod: Json) -> int:
-    return sum(int(row.get("restartCount", 0)) for field in ("containerStatuses", "initContainerStatuses")
-               for row in dig(pod, "status", field, default=[]))
+    return sum(
+        int(row.get("restartCount", 0))
+        for field in ("containerStatuses", "initContainerStatuses")
+        for row in dig(pod, "status", field, default=[])
+    )

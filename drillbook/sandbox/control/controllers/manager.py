@@ -24,9 +24,23 @@ from drillbook.sandbox.control.controllers.taints import TaintEvictions
 from drillbook.sandbox.control.registry import Registry
 
 CONTROLLERS: tuple[type[Controller], ...] = (
-    Scheduler, ReplicaSets, Deployments, EndpointsOfServices, GarbageCollector, Namespaces, NodeLifecycle,
-    TaintEvictions, PodsOfLostNodes, StatefulSets, LeaderWorkerSets, DaemonSets, Jobs, DisruptionBudgets, Autoscalers,
-    CustomResourceCleanup, OldEvents,
+    Scheduler,
+    ReplicaSets,
+    Deployments,
+    EndpointsOfServices,
+    GarbageCollector,
+    Namespaces,
+    NodeLifecycle,
+    TaintEvictions,
+    PodsOfLostNodes,
+    StatefulSets,
+    LeaderWorkerSets,
+    DaemonSets,
+    Jobs,
+    DisruptionBudgets,
+    Autoscalers,
+    CustomResourceCleanup,
+    OldEvents,
 )
 
 

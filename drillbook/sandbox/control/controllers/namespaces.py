@@ -31,8 +31,9 @@ class Namespaces(Controller):
             return None
         if not is_deleting(found):
             if self.registry.find("serviceaccounts", name, "default") is None:
-                self.registry.create(self.registry.kinds.of_resource("serviceaccounts"), name,
-                                     {"metadata": {"name": "default"}})
+                self.registry.create(
+                    self.registry.kinds.of_resource("serviceaccounts"), name, {"metadata": {"name": "default"}}
+                )
             return None
         left = 0
         for kind in {kind.resource: kind for kind in self.registry.kinds if kind.namespaced}.values():

@@ -25,8 +25,12 @@ from drillbook.sandbox.control.store import Change
 _LEASES = "leases.coordination.k8s.io"
 _PREFIX = "node.kubernetes.io/"
 NOT_READY, UNREACHABLE, UNSCHEDULABLE = _PREFIX + "not-ready", _PREFIX + "unreachable", _PREFIX + "unschedulable"
-_PRESSURES = {"MemoryPressure": _PREFIX + "memory-pressure", "DiskPressure": _PREFIX + "disk-pressure",
-              "PIDPressure": _PREFIX + "pid-pressure", "NetworkUnavailable": _PREFIX + "network-unavailable"}
+_PRESSURES = {
+    "MemoryPressure": _PREFIX + "memory-pressure",
+    "DiskPressure": _PREFIX + "disk-pressure",
+    "PIDPressure": _PREFIX + "pid-pressure",
+    "NetworkUnavailable": _PREFIX + "network-unavailable",
+}
 _OURS = frozenset({NOT_READY, UNREACHABLE, UNSCHEDULABLE, *_PRESSURES.values()})
 
 
@@ -62,8 +66,11 @@ class NodeLifecycle(Controller):
         node = self.registry.find("nodes", "", name)
         if node is None:
             return None
-        left = self._seen.setdefault(name, clock.monotonic()) + self.registry.settings.node_monitor_grace_period \
+        left = (
+            self._seen.setdefault(name, clock.monotonic())
+            + self.registry.settings.node_monitor_grace_period
             - clock.monotonic()
+        )
         ready = condition_of(node, "Ready")
         if left <= 0 and (ready is None or ready["status"] != "Unknown"):
             node = self._lose(node)
@@ -81,12 +88,16 @@ class NodeLifecycle(Controller):
         for row in rows:
             if row["type"] == "Ready" or row["type"] in _PRESSURES:
                 moved = row["status"] != "Unknown"
-                row |= {"status": "Unknown", "reason": "NodeStatusUnknown",
-                        "message": "Kubelet stopped posting node status."}
+                row |= {
+                    "status": "Unknown",
+                    "reason": "NodeStatusUnknown",
+                    "message": "Kubelet stopped posting node status.",
+                }
                 row |= {"lastTransitionTime": now} if moved else {}
         self.recorder.normal(node, self.component, "NodeNotReady", f"Node {name_of(node)} status is now: NodeNotReady")
-        return self.registry.modify(self._kind, "", name_of(node),
-                                    lambda fresh: fresh["status"].update(conditions=rows), "status").obj
+        return self.registry.modify(
+            self._kind, "", name_of(node), lambda fresh: fresh["status"].update(conditions=rows), "status"
+        ).obj
 
     def _write_taints(self, node: Json) -> None:
         wanted = self._wanted_taints(node)
@@ -96,6 +107,7 @@ class NodeLifecycle(Controller):
             same = next((row for row in present if (row["key"], row["effect"]) == (key, effect)), None)
             kept.append(same or {"key": key, "effect": effect, "timeAdded": times.stamp()})
         if kept != present and not (not kept and not present):
+
             def change(fresh: Json) -> None:
                 fresh["spec"]["taints"] = copy({"taints": kept})["taints"]
                 if not kept:

@@ -36,9 +36,19 @@ class PodsOfLostNodes(Controller):
 
         def finish(fresh: Json) -> None:
             conditions = dig(fresh, "status", "conditions", default=[])
-            fresh["status"] |= {"phase": "Failed", "conditions": [*conditions, {
-                "type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC",
-                "message": "PodGC: node no longer exists", "lastTransitionTime": times.stamp()}]}
+            fresh["status"] |= {
+                "phase": "Failed",
+                "conditions": [
+                    *conditions,
+                    {
+                        "type": "DisruptionTarget",
+                        "status": "True",
+                        "reason": "DeletionByPodGC",
+                        "message": "PodGC: node no longer exists",
+                        "lastTransitionTime": times.stamp(),
+                    },
+                ],
+            }
 
         for pod in list(self.store.objects("pods")):
             if dig(pod, "spec", "nodeName") == name:

@@ -20,14 +20,18 @@ _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 def needs_peers(pod: Json) -> bool:
     """Whether the pod says anything about other pods."""
     spec = pod["spec"]
-    return bool(spec.get("topologySpreadConstraints") or dig(spec, "affinity", "podAffinity")
-                or dig(spec, "affinity", "podAntiAffinity"))
+    return bool(
+        spec.get("topologySpreadConstraints")
+        or dig(spec, "affinity", "podAffinity")
+        or dig(spec, "affinity", "podAntiAffinity")
+    )
 
 
 def _selects(term: Json, owner: Json, pod: Json) -> bool:
     namespaces = term.get("namespaces") or [namespace_of(owner)]
-    return (namespace_of(pod) in namespaces or term.get("namespaceSelector") == {}) and \
-        selectors.of_selector(term.get("labelSelector"))(labels_of(pod))
+    return (namespace_of(pod) in namespaces or term.get("namespaceSelector") == {}) and selectors.of_selector(
+        term.get("labelSelector")
+    )(labels_of(pod))
 
 
 def _domains(term: Json, owner: Json, nodes: list[Json], placed: Placed) -> Counter[str]:
@@ -52,16 +56,23 @@ class PeerRules:
         self._pod = pod
         self._apart = [(row, _domains(row, pod, nodes, placed)) for row in _rows(pod, "podAntiAffinity", _REQUIRED)]
         self._together = [(row, _domains(row, pod, nodes, placed)) for row in _rows(pod, "podAffinity", _REQUIRED)]
-        wishes = [(row["podAffinityTerm"], row["weight"] * sign)
-                  for kind, sign in (("podAffinity", 1), ("podAntiAffinity", -1))
-                  for row in _rows(pod, kind, _PREFERRED)]
+        wishes = [
+            (row["podAffinityTerm"], row["weight"] * sign)
+            for kind, sign in (("podAffinity", 1), ("podAntiAffinity", -1))
+            for row in _rows(pod, kind, _PREFERRED)
+        ]
         self._wishes = [(term, weight, _domains(term, pod, nodes, placed)) for term, weight in wishes]
         able = [node for node in nodes if fit.matches_node(pod, node)]
-        self._spread = [(row, _domains(row, pod, able, placed))
-                        for row in pod["spec"].get("topologySpreadConstraints") or []]
-        self._shunned = {(row["topologyKey"], labels_of(node).get(row["topologyKey"])) for node in nodes
-                         for other in placed(name_of(node))
-                         for row in _rows(other, "podAntiAffinity", _REQUIRED) if _selects(row, other, pod)}
+        self._spread = [
+            (row, _domains(row, pod, able, placed)) for row in pod["spec"].get("topologySpreadConstraints") or []
+        ]
+        self._shunned = {
+            (row["topologyKey"], labels_of(node).get(row["topologyKey"]))
+            for node in nodes
+            for other in placed(name_of(node))
+            for row in _rows(other, "podAntiAffinity", _REQUIRED)
+            if _selects(row, other, pod)
+        }
 
     def refusal(self, node: Json) -> str:
         """Why not this node; empty where nothing is against it."""
@@ -88,6 +99,7 @@ class PeerRules:
 
     def score(self, node: Json) -> float:
         labels = labels_of(node)
-        total: float = sum(2.0 * weight * bool(domains[labels.get(row["topologyKey"], "")])
-                    for row, weight, domains in self._wishes)
+        total: float = sum(
+            2.0 * weight * bool(domains[labels.get(row["topologyKey"], "")]) for row, weight, domains in self._wishes
+        )
         return total - sum(10.0 * domains[labels.get(row["topologyKey"], "")] for row, domains in self._spread)

@@ -85,10 +85,15 @@ def claim(registry: Registry, owner: Json, resource: str) -> list[Json]:
             registry.modify(kind, namespace_of(obj), name_of(obj), lambda fresh: _disown(fresh, owner))
     if is_deleting(owner):
         return mine
-    orphans = [obj for obj in registry.store.uncontrolled(resource, namespace_of(owner))
-               if test(labels_of(obj)) and not is_deleting(obj)]
-    mine += [registry.modify(kind, namespace_of(obj), name_of(obj), lambda fresh: _adopt(fresh, owner)).obj
-             for obj in orphans]
+    orphans = [
+        obj
+        for obj in registry.store.uncontrolled(resource, namespace_of(owner))
+        if test(labels_of(obj)) and not is_deleting(obj)
+    ]
+    mine += [
+        registry.modify(kind, namespace_of(obj), name_of(obj), lambda fresh: _adopt(fresh, owner)).obj
+        for obj in orphans
+    ]
     return mine
 
 
@@ -107,13 +112,21 @@ def by_least_loss(pods: list[Json], on_node: dict[str, int]) -> list[Json]:
 
     def rank(pod: Json) -> tuple[Any, ...]:
         node = dig(pod, "spec", "nodeName", default="")
-        restarts = max((row.get("restartCount", 0) for row in dig(pod, "status", "containerStatuses", default=[])),
-                       default=0)
+        restarts = max(
+            (row.get("restartCount", 0) for row in dig(pod, "status", "containerStatuses", default=[])), default=0
+        )
         created = times.parse(pod["metadata"]["creationTimestamp"])
         cost = annotations_of(pod).get("controller.kubernetes.io/pod-deletion-cost", "0")
-        return (bool(node), phases.get(dig(pod, "status", "phase", default=""), 0), is_ready(pod),
-                int(cost) if cost.lstrip("-").isdigit() else 0, -on_node.get(node, 0), -(ready_since(pod) or 0),
-                -restarts, -created)
+        return (
+            bool(node),
+            phases.get(dig(pod, "status", "phase", default=""), 0),
+            is_ready(pod),
+            int(cost) if cost.lstrip("-").isdigit() else 0,
+            -on_node.get(node, 0),
+            -(ready_since(pod) or 0),
+            -restarts,
+            -created,
+        )
 
     return sorted(pods, key=rank)
 

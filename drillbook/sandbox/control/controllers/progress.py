@@ -21,16 +21,27 @@ def _set_condition(status: Json, kind: str, value: str, reason: str, message: st
         return
     now = times.stamp()
     moved = before["lastTransitionTime"] if before is not None and before["status"] == value else now
-    after = {"type": kind, "status": value, "lastUpdateTime": now, "lastTransitionTime": moved, "reason": reason,
-             "message": message}
+    after = {
+        "type": kind,
+        "status": value,
+        "lastUpdateTime": now,
+        "lastTransitionTime": moved,
+        "reason": reason,
+        "message": message,
+    }
     status["conditions"] = [row for row in rows if row["type"] != kind] + [after]
 
 
 def _store(registry: Registry, deployment: Json, status: Json) -> Json:
     if status == deployment.get("status"):
         return deployment
-    return registry.modify(registry.kinds.of_resource(_RESOURCE), namespace_of(deployment), name_of(deployment),
-                           lambda fresh: fresh.update(status=status), "status").obj
+    return registry.modify(
+        registry.kinds.of_resource(_RESOURCE),
+        namespace_of(deployment),
+        name_of(deployment),
+        lambda fresh: fresh.update(status=status),
+        "status",
+    ).obj
 
 
 def note(registry: Registry, deployment: Json, value: str, reason: str, message: str) -> Json:
@@ -78,8 +89,9 @@ def write_status(registry: Registry, deployment: Json, sets: list[Json], newest:
     if status.get("availableReplicas", 0) >= wanted - rollouts.Budget.of(deployment).unavailable:
         _set_condition(status, "Available", "True", "MinimumReplicasAvailable", "Deployment has minimum availability.")
     else:
-        _set_condition(status, "Available", "False", "MinimumReplicasUnavailable",
-                       "Deployment does not have minimum availability.")
+        _set_condition(
+            status, "Available", "False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability."
+        )
     again = _judge_progress(deployment, status, before, newest)
     _store(registry, deployment, status)
     return again
@@ -92,8 +104,11 @@ def _judge_progress(deployment: Json, status: Json, before: Json, newest: Json |
     what = f'ReplicaSet "{name_of(newest)}"' if newest else f'Deployment "{name_of(deployment)}"'
     if deployment["spec"].get("paused") or deadline >= _NO_DEADLINE:
         return None
-    done = current is not None and current["reason"] == DONE and \
-        status.get("replicas", 0) == status.get("updatedReplicas", 0)
+    done = (
+        current is not None
+        and current["reason"] == DONE
+        and status.get("replicas", 0) == status.get("updatedReplicas", 0)
+    )
     if done:
         return None
     if rollouts.is_complete(deployment, status) and newest is not None:

@@ -87,50 +87,72 @@ def _scaled(scope: Scope, values: dict[str, Decimal], target: Decimal, full: Dec
 
 def _resource(source: Json, scope: Scope) -> Recommendation:
     name, target = source["name"], source["target"]
-    values = {pod["metadata"]["name"]: used for pod in scope.pods
-              if (used := metrics.usage_of(scope.store, pod, name)) is not None}
+    values = {
+        pod["metadata"]["name"]: used
+        for pod in scope.pods
+        if (used := metrics.usage_of(scope.store, pod, name)) is not None
+    }
     if not values:
-        raise MetricError("FailedGetResourceMetric", f"failed to get {name} utilization: unable to get metrics for "
-                          f"resource {name}: no metrics returned from resource metrics API")
+        raise MetricError(
+            "FailedGetResourceMetric",
+            f"failed to get {name} utilization: unable to get metrics for "
+            f"resource {name}: no metrics returned from resource metrics API",
+        )
     average = sum(values.values(), Decimal(0)) / len(values)
     if target.get("averageUtilization") is None:
         goal = quantity.parse(target["averageValue"])
         replicas = _scaled(scope, values, goal, goal)
-        return Recommendation(replicas, _row("resource", source, {"averageValue": _text(average)}),
-                              f"{name} resource")
-    asked = [sum((quantity.parse(dig(row, "resources", "requests", name, default=0))
-                  for row in pod["spec"]["containers"]), Decimal(0)) for pod in scope.pods]
+        return Recommendation(replicas, _row("resource", source, {"averageValue": _text(average)}), f"{name} resource")
+    asked = [
+        sum(
+            (quantity.parse(dig(row, "resources", "requests", name, default=0)) for row in pod["spec"]["containers"]),
+            Decimal(0),
+        )
+        for pod in scope.pods
+    ]
     request = sum(asked, Decimal(0)) / len(asked)
     if not all(asked):
-        raise MetricError("FailedGetResourceMetric", f"failed to get {name} utilization: missing request for {name} in "
-                          "a container of the target's pods")
+        raise MetricError(
+            "FailedGetResourceMetric",
+            f"failed to get {name} utilization: missing request for {name} in a container of the target's pods",
+        )
     goal = request * target["averageUtilization"] / 100
     share = int(100 * average / request)
     replicas = _scaled(scope, values, goal, request)
     current = {"averageValue": _text(average), "averageUtilization": share}
-    return Recommendation(replicas, _row("resource", source, current),
-                          f"{name} resource utilization (percentage of request)")
+    return Recommendation(
+        replicas, _row("resource", source, current), f"{name} resource utilization (percentage of request)"
+    )
 
 
 def _pods(source: Json, scope: Scope) -> Recommendation:
     name = source["metric"]["name"]
-    values = {pod["metadata"]["name"]: value for pod in scope.pods
-              if (value := metrics.custom_of(scope.store, pod, name)) is not None}
+    values = {
+        pod["metadata"]["name"]: value
+        for pod in scope.pods
+        if (value := metrics.custom_of(scope.store, pod, name)) is not None
+    }
     if not values:
-        raise MetricError("FailedGetPodsMetric", f"unable to get metric {name}: no metrics returned from custom "
-                                                 "metrics API")
+        raise MetricError(
+            "FailedGetPodsMetric", f"unable to get metric {name}: no metrics returned from custom metrics API"
+        )
     goal = quantity.parse(source["target"]["averageValue"])
     average = sum(values.values(), Decimal(0)) / len(values)
-    return Recommendation(_scaled(scope, values, goal, goal), _row("pods", source, {"averageValue": _text(average)}),
-                          f"pods metric {name}")
+    return Recommendation(
+        _scaled(scope, values, goal, goal),
+        _row("pods", source, {"averageValue": _text(average)}),
+        f"pods metric {name}",
+    )
 
 
 def _external(source: Json, scope: Scope) -> Recommendation:
     name = source["metric"]["name"]
     value = metrics.external(scope.store, scope.namespace, name, source["metric"].get("selector"))
     if value is None:
-        raise MetricError("FailedGetExternalMetric", f"unable to get external metric {scope.namespace}/{name}: no "
-                                                     "metrics returned from external metrics API")
+        raise MetricError(
+            "FailedGetExternalMetric",
+            f"unable to get external metric {scope.namespace}/{name}: no metrics returned from external metrics API",
+        )
     target = source["target"]
     if target.get("averageValue") is not None:
         goal = quantity.parse(target["averageValue"])

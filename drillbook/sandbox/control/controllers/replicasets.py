@@ -88,9 +88,11 @@ class ReplicaSets(Controller):
         status |= {key: value for key, value in counts.items() if value}
         status["observedGeneration"] = owner["metadata"].get("generation", 1)
         if failure:
-            status["conditions"] = [{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate",
-                                     "message": failure}]
+            status["conditions"] = [
+                {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": failure}
+            ]
         if status != owner.get("status"):
-            self.registry.modify(self._kind, namespace_of(owner), name_of(owner),
-                                 lambda fresh: fresh.update(status=status), "status")
+            self.registry.modify(
+                self._kind, namespace_of(owner), name_of(owner), lambda fresh: fresh.update(status=status), "status"
+            )
         return wait

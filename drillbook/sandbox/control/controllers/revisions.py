@@ -38,14 +38,21 @@ def current(registry: Registry, owner: Json, data: Json) -> Json:
     found = next((row for row in rows if row["data"] == data), None)
     if found is not None:
         if int(found["revision"]) < highest:
-            return registry.modify(kind, namespace_of(found), name_of(found),
-                                   lambda fresh: fresh.update(revision=highest + 1)).obj
+            return registry.modify(
+                kind, namespace_of(found), name_of(found), lambda fresh: fresh.update(revision=highest + 1)
+            ).obj
         return found
     hashed = podset.safe_hash(msgspec.json.encode(data, order="sorted"))
     labels = {**dig(owner, "spec", "selector", "matchLabels", default={}), "controller.kubernetes.io/hash": hashed}
-    made: Json = {"metadata": {"name": f"{name_of(owner)}-{hashed}", "labels": labels,
-                               "ownerReferences": [owner_reference(owner)]},
-                  "data": copy(data), "revision": highest + 1}
+    made: Json = {
+        "metadata": {
+            "name": f"{name_of(owner)}-{hashed}",
+            "labels": labels,
+            "ownerReferences": [owner_reference(owner)],
+        },
+        "data": copy(data),
+        "revision": highest + 1,
+    }
     return registry.create(kind, namespace_of(owner), made).obj
 
 
@@ -69,5 +76,5 @@ def forget(registry: Registry, owner: Json, live: set[str], limit: Any) -> None:
     """Delete the oldest revisions beyond the limit that no pod uses. Raises ApiError."""
     idle = [row for row in history(registry, owner)[:-1] if name_of(row) not in live]
     kind = registry.kinds.of_resource(RESOURCE)
-    for row in idle[:max(0, len(idle) - int(limit))]:
+    for row in idle[: max(0, len(idle) - int(limit))]:
         registry.delete(kind, namespace_of(row), name_of(row))

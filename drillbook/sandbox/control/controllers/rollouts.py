@@ -90,8 +90,11 @@ def proportional_sizes(deployment: Json, newest: Json | None, old: Sequence[Json
     active = [row for row in [*old, *([newest] if newest else [])] if replicas(row) > 0]
     wanted = replicas(deployment)
     if len(active) <= 1:
-        latest = active[0] if active else newest or max(old, key=lambda row: row["metadata"]["creationTimestamp"],
-                                                        default=None)
+        latest = (
+            active[0]
+            if active
+            else newest or max(old, key=lambda row: row["metadata"]["creationTimestamp"], default=None)
+        )
         return {} if latest is None or replicas(latest) == wanted else {latest["metadata"]["name"]: wanted}
     if newest is not None and _is_saturated(deployment, newest):
         return {row["metadata"]["name"]: 0 for row in active if row is not newest}
@@ -112,8 +115,11 @@ def proportional_sizes(deployment: Json, newest: Json | None, old: Sequence[Json
 
 def _is_saturated(deployment: Json, newest: Json) -> bool:
     wanted = replicas(deployment)
-    return (annotations_of(newest).get(DESIRED) == str(wanted) and replicas(newest) == wanted
-            and dig(newest, "status", "availableReplicas", default=0) == wanted)
+    return (
+        annotations_of(newest).get(DESIRED) == str(wanted)
+        and replicas(newest) == wanted
+        and dig(newest, "status", "availableReplicas", default=0) == wanted
+    )
 
 
 def _share(row: Json, deployment: Json, allowed: int, left: int) -> int:
@@ -133,4 +139,5 @@ def has_progressed(before: Json, now: Json) -> bool:
     old_before = before.get("replicas", 0) - before.get("updatedReplicas", 0)
     old_now = now.get("replicas", 0) - now.get("updatedReplicas", 0)
     return old_now < old_before or any(
-        now.get(field, 0) > before.get(field, 0) for field in ("updatedReplicas", "readyReplicas", "availableReplicas"))
+        now.get(field, 0) > before.get(field, 0) for field in ("updatedReplicas", "readyReplicas", "availableReplicas")
+    )

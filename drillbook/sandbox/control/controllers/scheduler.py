@@ -51,8 +51,10 @@ class Scheduler(Controller):
 
     def _on_node(self, change: Change) -> None:
         before = change.previous.obj if change.previous is not None else {}
-        if any(dig(before, *path) != dig(change.obj, *path) for path in (
-                ("spec",), ("status", "allocatable"), ("metadata", "labels"))):
+        if any(
+            dig(before, *path) != dig(change.obj, *path)
+            for path in (("spec",), ("status", "allocatable"), ("metadata", "labels"))
+        ):
             self._retry_pending()
 
     def _retry_pending(self) -> None:
@@ -72,8 +74,7 @@ class Scheduler(Controller):
             return None
         self._pending.pop((namespace, name), None)
         bound = self.registry.bind(namespace, name, name_of(best)).obj
-        self.recorder.normal(bound, _NAME, "Scheduled",
-                             f"Successfully assigned {namespace}/{name} to {name_of(best)}")
+        self.recorder.normal(bound, _NAME, "Scheduled", f"Successfully assigned {namespace}/{name} to {name_of(best)}")
         return None
 
     def _choose(self, pod: Json, nodes: list[Json]) -> tuple[Json | None, Counter[str]]:
@@ -106,17 +107,27 @@ class Scheduler(Controller):
             parts = sorted(f"{number} {reason}" for reason, number in reasons.items())
             message = f"0/{count} nodes are available: {', '.join(parts)}."
             lacking = any(reason.startswith(("Insufficient", "Too many")) for reason in reasons)
-            why = "No preemption victims found for incoming pod" if lacking else \
-                "Preemption is not helpful for scheduling"
+            why = (
+                "No preemption victims found for incoming pod"
+                if lacking
+                else "Preemption is not helpful for scheduling"
+            )
             message += f" preemption: 0/{count} nodes are available: {count} {why}."
         before = condition_of(pod, "PodScheduled")
         if before is None or before.get("message") != message:
-            row = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message,
-                   "lastProbeTime": None, "lastTransitionTime": times.stamp()}
+            row = {
+                "type": "PodScheduled",
+                "status": "False",
+                "reason": "Unschedulable",
+                "message": message,
+                "lastProbeTime": None,
+                "lastTransitionTime": times.stamp(),
+            }
 
             def change(fresh: Json) -> None:
-                rest = [other for other in dig(fresh, "status", "conditions", default=[])
-                        if other["type"] != "PodScheduled"]
+                rest = [
+                    other for other in dig(fresh, "status", "conditions", default=[]) if other["type"] != "PodScheduled"
+                ]
                 fresh["status"]["conditions"] = [*rest, row]
 
             self.registry.modify(self.registry.kinds.of_resource("pods"), *key_of(pod), change, "status")

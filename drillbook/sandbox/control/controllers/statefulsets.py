@@ -35,8 +35,12 @@ class StatefulSets(Controller):
                 self._update(owner, pods, wanted, newest)
             pods = {_ordinal(pod): pod for pod in self.own(owner, "pods")}
         again = self._write_status(owner, pods, newest, current)
-        revisions.forget(self.registry, owner, {revisions.name_in(pod) for pod in pods.values()}
-                         | {name_of(newest), name_of(current)}, spec.get("revisionHistoryLimit", 10))
+        revisions.forget(
+            self.registry,
+            owner,
+            {revisions.name_in(pod) for pod in pods.values()} | {name_of(newest), name_of(current)},
+            spec.get("revisionHistoryLimit", 10),
+        )
         return again
 
     def _current(self, owner: Json, newest: Json) -> Json:
@@ -61,8 +65,12 @@ class StatefulSets(Controller):
             pod = pods[ordinal]
             if not is_deleting(pod):
                 self.registry.delete(self._pods, namespace_of(pod), name_of(pod))
-                self.recorder.normal(owner, self.component, "SuccessfulDelete",
-                                     f"delete Pod {name_of(pod)} in StatefulSet {name_of(owner)} successful")
+                self.recorder.normal(
+                    owner,
+                    self.component,
+                    "SuccessfulDelete",
+                    f"delete Pod {name_of(pod)} in StatefulSet {name_of(owner)} successful",
+                )
             if ordered:
                 return False
         return all(number in pods for number in wanted)
@@ -72,15 +80,19 @@ class StatefulSets(Controller):
 
     def _create(self, owner: Json, ordinal: int, revision: Json) -> None:
         name = f"{name_of(owner)}-{ordinal}"
-        labels = {"statefulset.kubernetes.io/pod-name": name, "apps.kubernetes.io/pod-index": str(ordinal),
-                  revisions.HASH: name_of(revision)}
+        labels = {
+            "statefulset.kubernetes.io/pod-name": name,
+            "apps.kubernetes.io/pod-index": str(ordinal),
+            revisions.HASH: name_of(revision),
+        }
         pod = podset.pod_of(revisions.template_of(revision), owner, name=name, labels=labels)
         pod["spec"]["hostname"] = name
         if owner["spec"].get("serviceName"):
             pod["spec"].setdefault("subdomain", owner["spec"]["serviceName"])
         self.registry.create(self._pods, namespace_of(owner), pod)
-        self.recorder.normal(owner, self.component, "SuccessfulCreate",
-                             f"create Pod {name} in StatefulSet {name_of(owner)} successful")
+        self.recorder.normal(
+            owner, self.component, "SuccessfulCreate", f"create Pod {name} in StatefulSet {name_of(owner)} successful"
+        )
 
     def _update(self, owner: Json, pods: dict[int, Json], wanted: range, newest: Json) -> None:
         """Replace pods of an older revision, the highest ordinal first, one after the other."""
@@ -95,8 +107,12 @@ class StatefulSets(Controller):
                 room -= 1
             if ordinal >= partition and revisions.name_in(pod) != name_of(newest) and not is_deleting(pod):
                 self.registry.delete(self._pods, namespace_of(pod), name_of(pod))
-                self.recorder.normal(owner, self.component, "SuccessfulDelete",
-                                     f"delete Pod {name_of(pod)} in StatefulSet {name_of(owner)} successful")
+                self.recorder.normal(
+                    owner,
+                    self.component,
+                    "SuccessfulDelete",
+                    f"delete Pod {name_of(pod)} in StatefulSet {name_of(owner)} successful",
+                )
                 room -= 1
             if room <= 0:
                 return
@@ -116,8 +132,9 @@ class StatefulSets(Controller):
             "observedGeneration": owner["metadata"].get("generation", 1),
         }  # fmt: skip
         if status != owner.get("status"):
-            self.registry.modify(self._kind, namespace_of(owner), name_of(owner),
-                                 lambda fresh: fresh.update(status=status), "status")
+            self.registry.modify(
+                self._kind, namespace_of(owner), name_of(owner), lambda fresh: fresh.update(status=status), "status"
+            )
         return again
 
 

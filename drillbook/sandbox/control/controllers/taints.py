@@ -43,8 +43,9 @@ class TaintEvictions(Controller):
         pod = self.registry.find("pods", namespace, name)
         if pod is None or is_deleting(pod):
             return None
-        deadline = min((end for row in self._taints(pod) if (end := _end_of_toleration(pod, row)) is not None),
-                       default=None)
+        deadline = min(
+            (end for row in self._taints(pod) if (end := _end_of_toleration(pod, row)) is not None), default=None
+        )
         if deadline is None:
             return None
         left = deadline - clock.wall()
@@ -53,21 +54,32 @@ class TaintEvictions(Controller):
 
         def mark(fresh: Json) -> None:
             rest = [row for row in dig(fresh, "status", "conditions", default=[]) if row["type"] != "DisruptionTarget"]
-            fresh["status"]["conditions"] = [*rest, {
-                "type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager",
-                "message": "Taint manager: deleting due to NoExecute taint", "lastTransitionTime": times.stamp()}]
+            fresh["status"]["conditions"] = [
+                *rest,
+                {
+                    "type": "DisruptionTarget",
+                    "status": "True",
+                    "reason": "DeletionByTaintManager",
+                    "message": "Taint manager: deleting due to NoExecute taint",
+                    "lastTransitionTime": times.stamp(),
+                },
+            ]
 
         self.registry.modify(self._pods, namespace, name, mark, "status")
-        self.recorder.normal(pod, self.component, "TaintManagerEviction",
-                             f"Marking for deletion Pod {namespace}/{name}")
+        self.recorder.normal(
+            pod, self.component, "TaintManagerEviction", f"Marking for deletion Pod {namespace}/{name}"
+        )
         self.registry.delete(self._pods, namespace, name)
         return None
 
 
 def _end_of_toleration(pod: Json, taint: Json) -> float | None:
     """Epoch seconds until which the pod tolerates the taint; None for ever."""
-    matching = [row for row in dig(pod, "spec", "tolerations", default=[])
-                if fit.tolerates({"spec": {"tolerations": [row]}}, taint)]
+    matching = [
+        row
+        for row in dig(pod, "spec", "tolerations", default=[])
+        if fit.tolerates({"spec": {"tolerations": [row]}}, taint)
+    ]
     if not matching:
         return 0.0
     limits = [row["tolerationSeconds"] for row in matching if row.get("tolerationSeconds") is not None]
