@@ -137,14 +137,16 @@ async def _start(config: SandboxConfig, replicas: int | None, on_progress: Calla
     for obj in objects:
         await kube.create(obj)
     on_progress(f"starting {stack.replicas_of(objects)} {config.engine} engines behind vllm-router")
-    endpoint = None
+    endpoint, next_look = None, clock.monotonic() + 3.0
     while True:
         endpoint = endpoint or await stack.endpoint(kube)
         if endpoint is not None and await stack.serves(endpoint) and not await stack.missing(kube):
             break
-        trouble = await stack.trouble(kube)
-        if trouble:
-            raise PreflightError(f"sandbox {config.name} did not come up: {trouble}")
+        if clock.monotonic() > next_look:
+            next_look += 3.0
+            trouble = await stack.trouble(kube)
+            if trouble:
+                raise PreflightError(f"sandbox {config.name} did not come up: {trouble}")
         if clock.monotonic() > deadline:
             lacking = "; ".join(await stack.missing(kube)) or "the router does not answer for the model"
             raise PreflightError(f"sandbox {config.name} did not come up: {lacking}")
