@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Self
@@ -20,9 +22,13 @@ LEAVE_SECONDS = 5.0
 
 
 class Keeper:
-    """A running watchdog. While this object's process lives and renews its Lease, the watchdog does nothing."""
+    """A running watchdog. While this object's process lives and renews its Lease, the watchdog does nothing.
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    It is no child of asyncio's, whose transports kill their processes when they are collected: this one has to outlive
+    whatever becomes of the runner's event loop.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
 
     @property
@@ -55,50 +61,65 @@ class Keeper:
             runner=os.getpid(),
             settle=settle,
         )
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "drillbook.undo.watchdog"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
+        process = subprocess.Popen(  # noqa: ASYNC220 - it takes a millisecond, and is no child of asyncio's: see above
+            [sys.executable, "-m", "drillbook.undo.watchdog"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        assert process.stdin is not None
-        assert process.stdout is not None
+        keeper = cls(process)
         try:
-            process.stdin.write(msgspec.json.encode(orders) + b"\n")
             async with asyncio.timeout(START_SECONDS):
-                ready = await process.stdout.readline()
+                ready = await asyncio.to_thread(keeper._order, msgspec.json.encode(orders) + b"\n")
         except (TimeoutError, OSError):
             ready = b""
+        except asyncio.CancelledError:
+            await keeper._end()
+            raise
         if ready != b"ready\n":
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
+            await keeper._end()
             raise PreflightError(
                 "the watchdog that would undo after a crash does not start",
                 hint=f"try: echo | {sys.executable} -m drillbook.undo.watchdog",
             )
-        return cls(process)
+        return keeper
 
     @property
     def alive(self) -> bool:
-        return self._process.returncode is None
+        return self._process.poll() is None
 
     async def goodbye(self) -> None:
         """The run is over and clean: the watchdog leaves. One that is gone already does no harm."""
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(GOODBYE)
-            await self._process.stdin.drain()
-            self._process.stdin.close()
-        except OSError:
-            pass
+        self._say(GOODBYE)
         try:
             async with asyncio.timeout(LEAVE_SECONDS):
-                await self._process.wait()
-        except TimeoutError:
-            self._process.kill()
-            await self._process.wait()
+                await asyncio.to_thread(self._process.wait, LEAVE_SECONDS)
+        except (TimeoutError, subprocess.TimeoutExpired):
+            await self._end()
+
+    def abandon(self) -> None:
+        """The run is over and something is left: the watchdog goes on without us, and leaves when all is undone."""
+        self._say(b"")
+
+    def _order(self, orders: bytes) -> bytes:
+        """Tell it what to do, and wait for its first line; a process that is killed meanwhile ends the wait."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(orders)
+        self._process.stdin.flush()
+        return self._process.stdout.readline()
+
+    def _say(self, words: bytes) -> None:
+        """The last words."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError, ValueError):
+            self._process.stdin.write(words)
+            self._process.stdin.close()
+
+    async def _end(self) -> None:
+        self._process.kill()
+        await asyncio.to_thread(self._process.wait)
 
 
 def _absolute(path: Path | None) -> str:

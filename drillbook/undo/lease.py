@@ -25,6 +25,10 @@ RENEW_SECONDS = 1.0
 """Between two renewals."""
 LOOK_SECONDS = 0.25
 """Between two looks at another run's Lease, while it is watched for a renewal."""
+WATCHDOG = "/watchdog"
+"""Follows the run's id in a Lease that its watchdog holds: the run is dead, and the target is being put back."""
+PATIENCE_SECONDS = 30.0
+"""How long a new run waits for the watchdog of a dead one."""
 
 
 class TargetLease:
@@ -105,7 +109,7 @@ async def acquire(
                 other = _holder(found)
                 if other:
                     on_wait(f"run {other} holds the target's Lease; looking whether it is still alive")
-                    await _await_silence(kube, namespace, found)
+                    found = await _await_silence(kube, namespace, found) or found
                 version = found["metadata"]["resourceVersion"]
                 stored = await kube.replace(_path(namespace), _body(namespace, holder, seconds, version))
         except ConflictError:
@@ -117,6 +121,34 @@ async def acquire(
             await held.release()
             raise
         return held
+
+
+async def take_over(kube: Kube, namespace: str, run_id: str, *, seconds: float = 5.0) -> TargetLease | None:
+    """For the watchdog of a run that cannot renew its Lease: hold it until the target is seen to be clean.
+
+    What the dead runner has asked for may land late, and be undone late: meanwhile no other run may begin, lest its
+    faults be taken for that one's. None where another run holds the Lease already.
+    """
+    holder = run_id + WATCHDOG
+    while True:
+        found = await kube.find(_path(namespace))
+        try:
+            if found is None:
+                stored = await kube.create(_collection(namespace), _body(namespace, holder, seconds, ""))
+            elif _holder(found) in ("", run_id, holder):
+                version = found["metadata"]["resourceVersion"]
+                stored = await kube.replace(_path(namespace), _body(namespace, holder, seconds, version))
+            else:
+                return None
+        except ConflictError:
+            continue
+        return TargetLease(kube, namespace, holder, seconds, stored["metadata"]["resourceVersion"])
+
+
+async def is_anothers(kube: Kube, namespace: str, run_id: str) -> bool:
+    """Whether another run than this holds the target now."""
+    found = await kube.find(_path(namespace))
+    return found is not None and _holder(found) not in ("", run_id, run_id + WATCHDOG)
 
 
 async def take_from(kube: Kube, namespace: str, holder: str) -> bool:
@@ -138,23 +170,38 @@ async def read_version(kube: Kube, namespace: str, holder: str) -> str:
     return found["metadata"]["resourceVersion"] if found is not None and _holder(found) == holder else ""
 
 
-async def _await_silence(kube: Kube, namespace: str, seen: Json) -> None:
-    """Return when the Lease has not been renewed for as long as it lasts.
+async def _await_silence(kube: Kube, namespace: str, seen: Json) -> Json | None:
+    """The Lease as it is once it was freed, or has not been renewed for as long as it lasts.
 
-    :raises PreflightError: it was renewed.
+    :raises PreflightError: it is being renewed.
     """
-    spec, version = seen["spec"], seen["metadata"]["resourceVersion"]
-    until = clock.monotonic() + float(spec.get("leaseDurationSeconds") or 5) + RENEW_SECONDS
+    patience = clock.monotonic() + PATIENCE_SECONDS
+    until = _overdue(seen)
     while clock.monotonic() < until:
         await asyncio.sleep(LOOK_SECONDS)
         found = await kube.find(_path(namespace))
         if found is None or not _holder(found):
-            return
-        if found["metadata"]["resourceVersion"] != version:
+            return found
+        if found["metadata"]["resourceVersion"] == seen["metadata"]["resourceVersion"]:
+            continue
+        run_id, undoing, _ = _holder(found).partition(WATCHDOG)
+        if not undoing:
             raise PreflightError(
-                f"run {_holder(found)} is at work on namespace {namespace}: one run at a time on a target",
+                f"run {run_id} is at work on namespace {namespace}: one run at a time on a target",
                 hint="wait until it has ended, or end it (Ctrl-C undoes first)",
             )
+        if clock.monotonic() > patience:
+            raise PreflightError(
+                f"run {run_id} died, and its watchdog is still putting namespace {namespace} back",
+                hint="see what is left with: drillbook recover --list",
+            )
+        seen, until = found, _overdue(found)
+    return seen
+
+
+def _overdue(lease: Json) -> float:
+    """When a Lease that was renewed just now, and is not again, counts as left, monotonic seconds."""
+    return clock.monotonic() + float(lease["spec"].get("leaseDurationSeconds") or 5) + RENEW_SECONDS
 
 
 async def _settle(kube: Kube, namespace: str, holder: str) -> None:

@@ -10,7 +10,8 @@ import msgspec
 from drillbook import clock
 from drillbook.errors import UndoError
 from drillbook.model.undo import EntryState, UndoEntry
-from drillbook.targets.answers import UnavailableError
+from drillbook.targets.answers import ApiError, UnavailableError
+from drillbook.undo import lease
 from drillbook.undo.operations import Outcome, carry_out
 from drillbook.undo.record import UndoStore
 
@@ -18,7 +19,8 @@ UNDO_SECONDS = 30.0
 """How long the undo of one record is tried before it counts as failed; ``recover`` may try again at any time."""
 
 Tell = Callable[[UndoEntry], None]
-_WORST = (EntryState.UNDONE, EntryState.GONE, EntryState.SUPERSEDED, EntryState.FAILED)
+_ENDED = (EntryState.UNDONE, EntryState.GONE, EntryState.SUPERSEDED)
+_WORST = (*_ENDED, EntryState.FAILED)
 
 
 async def undo_all(
@@ -27,16 +29,26 @@ async def undo_all(
     """Close the record to injection, undo every entry (those undone before are verified again), last first.
 
     Call it as often as you like: it only ever puts things back. ``tell`` hears of each entry as soon as it is done.
+    Once another run holds the target, what had been undone before is not looked at again: what is broken there now is
+    that run's to undo.
 
     :raises UndoError: the record could not be closed: while the API server is away nothing is certain.
     """
     until = clock.monotonic() + seconds
     await _persist(lambda: store.close(by), until)
+    anothers = await _is_anothers(store)
     done = []
     for entry in reversed(store.record.entries):
-        done.append(await _undo(store, entry, until))
+        done.append(entry if anothers and entry.state in _ENDED else await _undo(store, entry, until))
         tell(done[-1])
     return done
+
+
+async def _is_anothers(store: UndoStore) -> bool:
+    try:
+        return await lease.is_anothers(store.kube, store.namespace, store.record.run_id)
+    except (ApiError, UnavailableError):
+        return False
 
 
 async def undo_entry(store: UndoStore, entry_id: str, *, seconds: float = UNDO_SECONDS) -> UndoEntry:
@@ -56,7 +68,7 @@ async def _undo(store: UndoStore, entry: UndoEntry, until: float) -> UndoEntry:
         for operation in reversed(entry.operations)
     ]
     outcome = _together(outcomes)
-    if entry.state not in (EntryState.ARMED, EntryState.FAILED) and outcome.state is not EntryState.FAILED:
+    if entry.state in _ENDED and outcome.state is not EntryState.FAILED:
         return entry  # it had ended before, and how it ended then stays true
     try:
         await _persist(lambda: store.mark(entry.id, outcome.state, outcome.detail), until)

@@ -20,7 +20,7 @@ import msgspec
 
 from drillbook import clock
 from drillbook.errors import DrillbookError
-from drillbook.model.undo import EntryState
+from drillbook.model.undo import EntryState, UndoEntry
 from drillbook.targets.answers import ApiError, UnavailableError
 from drillbook.targets.kube import REQUEST_SECONDS, Kube
 from drillbook.undo import lease
@@ -30,6 +30,8 @@ from drillbook.undo.undo import undo_all
 
 LOOK_SECONDS = 0.5
 """Between two looks at the Lease."""
+AGAIN_SECONDS = 1.0
+"""Between two looks at what was undone, while a late request of the runner's may still change it."""
 ATTEMPT_SECONDS = 30.0
 """How long one attempt at the whole undo lasts before it is written down as failed, and tried again."""
 GOODBYE = b"goodbye\n"
@@ -59,6 +61,9 @@ class Watchdog:
         self._folder = folder if folder and folder.is_dir() else None
         self._runner_gone = asyncio.Event()
         self._words = b""
+        self._held: lease.TargetLease | None = None
+        self._told: dict[str, EntryState] = {}
+        self._noted = ""
 
     async def watch(self, stdin: asyncio.StreamReader) -> None:
         """Wait for the runner's end or silence, and then put everything back."""
@@ -70,15 +75,12 @@ class Watchdog:
             await asyncio.wait([gone, silence], return_when=asyncio.FIRST_COMPLETED)
             if not self._runner_gone.is_set():
                 self._log.note(f"the runner has not renewed its Lease for {self._orders.heartbeat:g} s: undoing")
-                await self._undo_until_clean()
+                await self._put_back()
                 await gone
             if self._words == GOODBYE:
                 return
-            died = clock.monotonic()
             self._log.note("the runner is gone: undoing")
-            await self._undo_until_clean()
-            await asyncio.sleep(max(0.0, died + self._orders.settle - clock.monotonic()))
-            await self._undo_until_clean()
+            await self._put_back()
             await self._leave()
         finally:
             for task in (listening, parent, silence):
@@ -111,6 +113,17 @@ class Watchdog:
             elif clock.monotonic() - since > self._orders.heartbeat:
                 return
 
+    async def _put_back(self) -> None:
+        """Undo, and look again until no request of the runner's can land any more; no other run may begin meanwhile."""
+        settled = clock.monotonic() + self._orders.settle
+        await self._undo_until_clean()
+        while clock.monotonic() < settled:
+            await asyncio.sleep(min(AGAIN_SECONDS, max(0.0, settled - clock.monotonic())))
+            await self._undo_until_clean()
+        if self._held is not None:
+            await self._held.release()
+            self._held = None
+
     async def _undo_until_clean(self) -> None:
         pause = 0.2
         while True:
@@ -118,15 +131,26 @@ class Watchdog:
                 orders = self._orders
                 store = await UndoStore.open(self._kube, orders.namespace, orders.run_id, self._folder)
                 with contextlib.suppress(ApiError, UnavailableError):
-                    await lease.take_from(self._kube, orders.namespace, orders.run_id)
-                entries = await undo_all(store, "watchdog", seconds=ATTEMPT_SECONDS, tell=self._log.tell)
-                if not any(entry.state is EntryState.FAILED for entry in entries):
-                    self._log.note(f"nothing of run {orders.run_id} is left: {len(entries)} fault(s) looked at")
+                    self._held = self._held or await lease.take_over(self._kube, orders.namespace, orders.run_id)
+                await undo_all(store, "watchdog", seconds=ATTEMPT_SECONDS, tell=self._tell)
+                if not store.record.remaining:
+                    self._note_once(f"nothing of run {orders.run_id} is left")
                     return
             except DrillbookError as error:
-                self._log.note(f"cannot undo yet: {error}")
+                self._note_once(f"cannot undo yet: {error}")
             await asyncio.sleep(pause)
             pause = min(pause * 2, 2.0)
+
+    def _tell(self, entry: UndoEntry) -> None:
+        """What is looked at again and found as it was is no news."""
+        if self._told.get(entry.id) is not entry.state:
+            self._told[entry.id] = entry.state
+            self._log.tell(entry)
+
+    def _note_once(self, text: str) -> None:
+        if text != self._noted:
+            self._noted = text
+            self._log.note(text)
 
     async def _leave(self) -> None:
         with contextlib.suppress(DrillbookError):

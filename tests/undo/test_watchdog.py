@@ -155,6 +155,35 @@ async def test_a_request_that_lands_after_the_undo_is_undone_too(runner, shared_
     await runner.watchdog_left()
 
 
+async def test_a_new_run_waits_until_the_dead_one_s_late_requests_must_have_landed(
+    runner, shared_plane, kube, namespace
+):
+    await runner.start(shared_plane, settle=3.0)
+    died = clock.monotonic()
+    await runner.kill()
+    told = []
+    await runner.undone(2.0)
+    held = await lease.acquire(kube, namespace, "run-2", on_wait=told.append)
+    assert 2.9 < clock.monotonic() - died < 6.0
+    assert "run-1" in told[0]
+    await kube.patch(runner.place, {"data": {"field": "new"}})  # the new run breaks what the dead one broke
+    await runner.watchdog_left()
+    assert await runner.field() == "new"
+    await held.release()
+
+
+async def test_the_watchdog_of_a_dead_run_leaves_alone_what_another_run_breaks(runner, shared_plane, kube, namespace):
+    await runner.start(shared_plane, heartbeat=1.5, settle=0.2)
+    os.kill(runner.process.pid, signal.SIGSTOP)
+    await runner.undone(6.0)
+    held = await lease.acquire(kube, namespace, "run-2")
+    await kube.patch(runner.place, {"data": {"field": "new"}})
+    await runner.kill()
+    await runner.watchdog_left()
+    assert await runner.field() == "new"
+    await held.release()
+
+
 async def test_what_somebody_else_changed_meanwhile_is_superseded(runner, shared_plane, kube):
     await runner.start(shared_plane)
     await kube.patch(runner.place, {"data": {"field": "theirs"}})
