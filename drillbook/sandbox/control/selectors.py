@@ -120,7 +120,7 @@ def parse_fields(text: str, supported: frozenset[str]) -> list[tuple[str, bool, 
             raise statuses.bad_request(f"invalid field selector {text!r}: wants field=value or field!=value")
         path, operator, value = found.groups()
         if path not in supported and path not in ("metadata.name", "metadata.namespace"):
-            raise statuses.bad_request(f'field label not supported: "{path}"')
+            raise statuses.bad_request(f"field label not supported: {path}")
         terms.append((path, operator != "!=", value))
     return terms
 

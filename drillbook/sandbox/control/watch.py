@@ -79,8 +79,8 @@ class Watch:
         now = change.type != "DELETED" and self._predicate(change.obj)
         if now:
             self._push("MODIFIED" if before else "ADDED", change.entry)
-        elif before:
-            self._push("DELETED", change.entry)
+        elif change.previous is not None and before:
+            self._push("DELETED", change.entry if change.type == "DELETED" else _as_it_left(change.previous, change.entry))
 
     def _push(self, event: str, entry: Entry) -> None:
         if len(self._lines) > _BACKLOG:
@@ -136,6 +136,12 @@ class Watch:
         except TimeoutError:
             if self._bookmarks and left > self._period:
                 self._push_bookmark()
+
+
+def _as_it_left(last: Entry, now: Entry) -> Entry:
+    """What a watcher is shown of an object that left its selection: the last state in it, at the version of leaving."""
+    metadata = {**last.obj["metadata"], "resourceVersion": str(now.revision)}
+    return Entry({**last.obj, "metadata": metadata}, now.revision)
 
 
 def table_encoder(kind: Kind, include: str) -> Encode:
