@@ -59,8 +59,20 @@ def complete(sandbox: lifecycle.Sandbox) -> str:
     request = urllib.request.Request(
         f"{sandbox.endpoint}/v1/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
-    with urllib.request.urlopen(request, timeout=10) as response:
-        return json.load(response)["choices"][0]["text"]
+    try:
+        with urllib.request.urlopen(request, timeout=2) as response:
+            return json.load(response)["choices"][0]["text"]
+    except OSError:
+        return ""
+
+
+async def served(sandbox: lifecycle.Sandbox) -> bool:
+    """Whether requests are answered, sooner or later.
+
+    The real router never sees a forced deletion (it acts on a pod's deletionTimestamp, not on its DELETED event) and
+    sends one request in three to the dead address, until its own health checks have failed three times.
+    """
+    return bool(await eventually(lambda: asyncio.to_thread(complete, sandbox)))
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +98,7 @@ def sandbox(home):
 
 async def test_three_engines_answer_through_the_router(sandbox):
     assert len(await ready_engines(sandbox)) == 3
-    assert await asyncio.to_thread(complete, sandbox)
+    assert await served(sandbox)
 
 
 async def test_up_of_a_sandbox_that_is_up_changes_nothing(sandbox):
@@ -126,7 +138,7 @@ async def test_a_force_deleted_pod_is_replaced_and_its_processes_end(sandbox):
 async def test_the_control_plane_can_die_while_users_are_served_and_comes_back_with_its_store(sandbox):
     before = {name: pod["metadata"]["uid"] for name, pod in (await ready_engines(sandbox)).items()}
     await lifecycle.control_down("life")
-    assert await asyncio.to_thread(complete, sandbox)
+    assert await served(sandbox)
     assert (await lifecycle.status("life"))["state"] == "degraded"
     await lifecycle.control_up("life")
     after = {name: pod["metadata"]["uid"] for name, pod in (await ready_engines(sandbox)).items()}
@@ -183,7 +195,7 @@ async def test_two_sandboxes_live_side_by_side_and_one_going_leaves_the_other(sa
     assert config.load(other.state_dir).network != config.load(sandbox.state_dir).network
     await lifecycle.down("second")
     assert not traces(other.state_dir)
-    assert await asyncio.to_thread(complete, sandbox)
+    assert await served(sandbox)
 
 
 async def test_of_a_sandbox_killed_outright_up_and_down_find_and_remove_everything(home):
@@ -194,7 +206,7 @@ async def test_of_a_sandbox_killed_outright_up_and_down_find_and_remove_everythi
     assert (await lifecycle.status("killed"))["state"] == "dead"
     assert lifecycle.find("killed") is None
     again = await lifecycle.up("killed", replicas=1)
-    assert await asyncio.to_thread(complete, again)
+    assert await served(again)
     await lifecycle.down("killed")
     assert not traces(again.state_dir)
     assert await lifecycle.down("killed") == []

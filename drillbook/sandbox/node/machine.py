@@ -9,13 +9,9 @@ import platform
 from drillbook import __version__, clock
 from drillbook.sandbox.config import NodeConfig, SandboxConfig
 from drillbook.sandbox.control import times
+from drillbook.sandbox.node import lease
 from drillbook.sandbox.node.api import Api, ApiError, Json
 from drillbook.sandbox.node.recorder import Recorder
-
-RENEW_EVERY = 10.0
-"""Seconds between renewals of a node's Lease, and its duration: the kubelet's defaults."""
-LEASE_SECONDS = 40
-_LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 
 
 class Machine:
@@ -49,7 +45,7 @@ class Machine:
             "apiVersion": "v1", "kind": "Node", "metadata": {"name": node.name, "labels": labels},
             "spec": {"podCIDR": self._config.network, "providerID": f"drillbook://{self._config.name}/{node.name}"},
             "status": {
-                "capacity": self.allocatable, "allocatable": self.allocatable, "conditions": _conditions(),
+                "capacity": self.allocatable, "allocatable": self.allocatable, "conditions": conditions(),
                 "addresses": [{"type": "InternalIP", "address": self.address},
                               {"type": "Hostname", "address": node.name}],
                 "daemonEndpoints": {"kubeletEndpoint": {"Port": self._port}}, "nodeInfo": _node_info(self.name),
@@ -70,43 +66,30 @@ class Machine:
                 if error.status not in (0, 503):
                     raise
                 await asyncio.sleep(0.05)
-        await self._renew()
+        await lease.renew(self._api, self.name)
 
     async def keep_alive(self) -> None:
         """Renew the lease, and say again that the node is ready where the control plane lost faith. Never returns."""
         while True:
-            await asyncio.sleep(RENEW_EVERY)
+            await asyncio.sleep(lease.RENEW_EVERY)
             try:
-                await self._renew()
+                await lease.renew(self._api, self.name)
                 found = await self._api.get(f"/api/v1/nodes/{self.name}")
                 ready = [row for row in found["status"].get("conditions", []) if row["type"] == "Ready"]
                 if not ready or ready[0]["status"] != "True":
-                    status = {"conditions": _conditions()}
+                    status = {"conditions": conditions()}
                     await self._api.patch(f"/api/v1/nodes/{self.name}/status", {"status": status})
             except ApiError as error:
                 if error.status == 404:
                     await self.register()
-
-    async def _renew(self) -> None:
-        now = times.micro_stamp()
-        spec = {"holderIdentity": self.name, "leaseDurationSeconds": LEASE_SECONDS, "renewTime": now}
-        try:
-            await self._api.patch(f"{_LEASES}/{self.name}", {"spec": spec}, "application/merge-patch+json")
-        except ApiError as error:
-            if error.status != 404:
-                raise
-            lease = {
-                "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
-                "metadata": {"name": self.name, "namespace": "kube-node-lease"}, "spec": spec,
-            }  # fmt: skip
-            await self._api.post(_LEASES, lease)
 
 
 def _architecture() -> str:
     return {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 
 
-def _conditions() -> list[Json]:
+def conditions() -> list[Json]:
+    """Those of a node on which all is well."""
     now = times.stamp()
     rows = [
         ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -48,6 +49,8 @@ class PodNetwork:
     def keep(self, pod: str, address: str) -> None:
         """A running pod has this address already."""
         self._taken[pod] = address
+        index = int(ipaddress.IPv4Address(address)) - int(self._config.subnet.network_address)
+        self._next = max(self._next, index + 1)
 
     def allocate(self, pod: str) -> str:
         """An address for the pod, the longest unused first.
@@ -122,7 +125,7 @@ class _Links:
                 self._host.link(
                     "add", ifname=_host_end(pod), kind="veth", master=self._bridge, state="up",
                     group=_group(self._config.bridge),
-                    peer={"ifname": "eth0", "net_ns_fd": namespace},
+                    peer={"ifname": "eth0", "net_ns_fd": namespace, "address": _hardware_address(address)},
                 )  # fmt: skip
                 eth0 = inside.link_lookup(ifname="eth0")[0]
                 inside.link("set", index=1, state="up")
@@ -152,6 +155,11 @@ class _Links:
 def _host_end(pod: str) -> str:
     """The name of a pod's veth on the machine; interface names have at most 15 characters."""
     return f"dbv{pod.replace('-', '')[:12]}"
+
+
+def _hardware_address(address: str) -> str:
+    """A MAC address made from the pod's own: an ARP cache that remembers an earlier pod is right about the next."""
+    return "0a:58:" + ":".join(f"{byte:02x}" for byte in ipaddress.IPv4Address(address).packed)
 
 
 def _group(bridge: str) -> int:
