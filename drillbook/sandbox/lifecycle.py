@@ -161,7 +161,7 @@ async def _until_ready(config: SandboxConfig, kube: Kube) -> None:
     :raises PreflightError: they are not there within 15 s.
     """
     deadline = clock.monotonic() + 15.0
-    while not (await kube.is_ready() and len(await kube.items("/api/v1/nodes")) == len(config.nodes)):
+    while not (await kube.is_ready() and len(await kube.items("/api/v1/nodes")) >= len(config.nodes)):
         if clock.monotonic() > deadline:
             log = (config.path / "logs" / "control.log").read_text(encoding="utf-8", errors="replace")
             log += (config.path / "logs" / "node.log").read_text(encoding="utf-8", errors="replace")

@@ -10,6 +10,7 @@ import sys
 
 from drillbook.sandbox.config import SandboxConfig
 from drillbook.sandbox.node.api import Api, Json
+from drillbook.sandbox.node.hollow import HollowNodes
 from drillbook.sandbox.node.host import Host
 from drillbook.sandbox.node.kubelet_server import KubeletServer
 from drillbook.sandbox.node.machine import Machine
@@ -56,6 +57,7 @@ class Agent:
             async with asyncio.TaskGroup() as group:
                 group.create_task(server.run())
                 group.create_task(recorder.run())
+                group.create_task(HollowNodes(api).run())
                 for machine in machines:
                     group.create_task(self._watch(host, machine))
                 group.create_task(self._end_strays(host, machines))
