@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from drillbook.experiments import evaluate, validity
+from drillbook.experiments import evaluate, journal, validity
 from drillbook.experiments.live import baseline_problem, settled, tripped
 from drillbook.experiments.recall import recall
 from drillbook.model.events import AbortTripped, FaultChanged, FaultState, Phase, UndoRecorded
@@ -57,11 +57,16 @@ def status_of(history: History) -> RunStatus:
 
 
 def undo_of(history: History) -> UndoState:
-    """What became of the changes: as the run told at its end, else by the entries that were never closed."""
-    if history.ended is not None:
-        return history.ended.undo
+    """What became of the changes: as the run told at its end, else by the entries that were never closed.
+
+    What a run had to leave behind, its watchdog or ``recover`` may have undone since.
+    """
+    ended = history.ended
+    if ended is not None and ended.undo is not UndoState.REMAINS:
+        return ended.undo
     entries = {event.entry.id: event.entry for _, event in history.events(UndoRecorded)}
-    states = {event.id: event.state for _, event in history.events(FaultChanged)}
+    told = [(line.writer, event) for line, event in history.events(FaultChanged)]
+    states = {event.id: event.state for writer, event in told if ended is None or writer in journal.UNDOERS}
     closed = (FaultState.UNDONE, FaultState.SUPERSEDED, FaultState.REFUSED)
     remaining = [
         entry
@@ -70,7 +75,7 @@ def undo_of(history: History) -> UndoState:
         and entry.state in (EntryState.ARMED, EntryState.FAILED)
         and states.get(entry.id) not in closed
     ]
-    if remaining or FaultState.UNDO_FAILED in states.values():
+    if remaining or FaultState.UNDO_FAILED in states.values() or (ended is not None and not states):
         return UndoState.REMAINS
     return UndoState.CLEAN if entries else UndoState.NOTHING
 

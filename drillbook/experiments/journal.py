@@ -24,6 +24,9 @@ from drillbook.model.request import RequestRecord
 CONTROL_LOG = "journal.jsonl"
 OBSERVATIONS = "observations.jsonl"
 REQUESTS = "requests-*.jsonl"
+UNDO = "undo-*.jsonl"
+UNDOERS = ("watchdog", "recover")
+"""Who may have written those, in the runner's place."""
 
 _BUFFER = 1 << 16
 _decode = msgspec.json.Decoder(Line).decode
@@ -163,7 +166,7 @@ def read(folder: Path) -> History:
     collecting = gc.isenabled()
     gc.disable()  # a million records hold no cycles, and looking for some doubles the time
     try:
-        for path in [control, folder / OBSERVATIONS, *sorted(folder.glob(REQUESTS))]:
+        for path in [control, folder / OBSERVATIONS, *sorted(folder.glob(REQUESTS)), *sorted(folder.glob(UNDO))]:
             if path.is_file():
                 _read_file(path, history)
         history.lines.sort(key=lambda line: line.mono)

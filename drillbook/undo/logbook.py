@@ -1,8 +1,12 @@
-"""The watchdog's own journal: ``watchdog.jsonl`` in the run folder, in the form of every other file there."""
+"""What the watchdog and ``recover`` did: ``undo-*.jsonl`` in the run folder, in the form of every other file there.
+
+Each process writes a file of its own, so that a run that was undone by others than its runner can be judged as such.
+"""
 
 from __future__ import annotations
 
 import os
+import secrets
 from pathlib import Path
 
 import msgspec
@@ -11,7 +15,6 @@ from drillbook import clock
 from drillbook.model.events import AnyEvent, FaultChanged, FaultState, Line, Noted
 from drillbook.model.undo import EntryState, UndoEntry
 
-NAME = "watchdog.jsonl"
 _STATES = {
     EntryState.ARMED: FaultState.UNDOING,
     EntryState.UNDONE: FaultState.UNDONE,
@@ -24,12 +27,13 @@ _STATES = {
 class Logbook:
     """Appends and fsyncs each line. A folder that is gone or full loses lines, never the undo."""
 
-    def __init__(self, folder: Path | None) -> None:
-        self._path = folder / NAME if folder else None
+    def __init__(self, folder: Path | None, writer: str) -> None:
+        self._writer = writer
+        self._path = folder / f"undo-{writer}-{secrets.token_hex(4)}.jsonl" if folder else None
         self._seq = 0
 
     def note(self, text: str) -> None:
-        self._write(Noted(actor="watchdog", text=text))
+        self._write(Noted(actor=self._writer, text=text))
 
     def tell(self, entry: UndoEntry) -> None:
         self._write(FaultChanged(id=entry.id, state=_STATES[entry.state], detail=entry.detail))
@@ -38,7 +42,7 @@ class Logbook:
         if self._path is None:
             return
         line = Line(
-            writer="watchdog",
+            writer=self._writer,
             seq=self._seq,
             boot=clock.boot_id(),
             mono=clock.monotonic(),

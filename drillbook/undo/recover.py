@@ -20,6 +20,7 @@ from drillbook.targets.kube import Kube
 from drillbook.targets.target import Target
 from drillbook.undo import folder as folders
 from drillbook.undo import lease
+from drillbook.undo.logbook import Logbook
 from drillbook.undo.record import UndoStore, find_records
 from drillbook.undo.undo import UNDO_SECONDS, undo_all
 
@@ -81,7 +82,7 @@ async def _recover(kube: Kube, left: Leftover, seconds: float, *, force: bool) -
             alive = "is running: its Lease is being renewed; left alone (--force undoes it all the same)"
             return _leftover(store.record, left.namespace, left.folder, alive)
         before = len(store.record.remaining)
-        entries = await undo_all(store, "recover", seconds=seconds)
+        entries = await undo_all(store, "recover", seconds=seconds, tell=Logbook(folder, "recover").tell)
         failed = [f"{entry.id}: {entry.detail}" for entry in entries if entry.state is EntryState.FAILED]
         if failed:
             return _leftover(store.record, left.namespace, left.folder, "NOT UNDONE: " + "; ".join(failed))

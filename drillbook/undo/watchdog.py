@@ -57,7 +57,7 @@ class Watchdog:
     def __init__(self, orders: Orders, kube: Kube) -> None:
         self._orders, self._kube = orders, kube
         folder = Path(orders.folder) if orders.folder else None
-        self._log = Logbook(folder)
+        self._log = Logbook(folder, "watchdog")
         self._folder = folder if folder and folder.is_dir() else None
         self._runner_gone = asyncio.Event()
         self._words = b""

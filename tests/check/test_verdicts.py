@@ -162,3 +162,13 @@ def test_a_dead_runner_leaves_its_undo_open_unless_it_was_closed():
 def test_the_run_itself_tells_what_became_of_its_undo():
     judgement = check.judge(Run().start().pods().inject().load().health().end(undo=UndoState.REMAINS).history)
     assert (judgement.undo, judgement.exit_code) == (UndoState.REMAINS, Exit.UNDO_FAILED)
+
+
+@pytest.mark.parametrize(("writer", "state", "undo"), [
+    ("watchdog", FaultState.UNDONE, UndoState.CLEAN), ("recover", FaultState.SUPERSEDED, UndoState.CLEAN),
+    ("recover", FaultState.UNDO_FAILED, UndoState.REMAINS), ("runner", FaultState.UNDONE, UndoState.REMAINS),
+])  # fmt: skip
+def test_what_a_run_left_behind_others_may_have_undone_since(writer, state, undo):
+    run = Run().start().add(-0.1, UndoRecorded(entry=ENTRY)).pods().inject().load().health().end(undo=UndoState.REMAINS)
+    run.add(99.0, FaultChanged(id="0-pod-kill", state=state), writer=writer)
+    assert check.judge(run.history).undo is undo

@@ -21,7 +21,6 @@ from drillbook.targets.stack import stack_named
 from drillbook.targets.target import Target
 from drillbook.undo import folder as folders
 from drillbook.undo import lease, recover
-from drillbook.undo.logbook import NAME as LOGBOOK
 from drillbook.undo.record import find_records
 
 RUNNER = Path(__file__).parents[1] / "support" / "doomed_runner.py"
@@ -83,8 +82,8 @@ class Runner:
         return "Z"
 
     def events(self) -> list:
-        rows = (self.folder / LOGBOOK).read_bytes().splitlines()
-        return [msgspec.json.decode(row, type=Line).event for row in rows]
+        (log,) = self.folder.glob("undo-watchdog-*.jsonl")
+        return [msgspec.json.decode(row, type=Line).event for row in log.read_bytes().splitlines()]
 
 
 @pytest.fixture
@@ -284,4 +283,8 @@ async def test_recover_mends_from_the_run_folder_what_the_target_forgot_and_only
     (done,) = await recover.recover(target, found)
     assert not done.remains
     assert await runner.field() == "old"
+    (log,) = runner.folder.glob("undo-recover-*.jsonl")
+    assert FaultState.UNDONE in [
+        msgspec.json.decode(row, type=Line).event.state for row in log.read_bytes().splitlines()
+    ]
     assert await recover.find(target, tmp_path / "runs") == []
