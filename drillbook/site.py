@@ -1,8 +1,9 @@
 """The user's Python: executed only where it is trusted, by content, and never under a generic name.
 
-``drillbook trust`` stores the SHA-256 of each Python file of a drillbook under the state folder; one changed byte and
-the file is a stranger again. What comes with drillbook itself is trusted. Files are loaded by path as
-``drillbook_site.<kind>.<name>``: nothing is added to ``sys.path``, nothing needs an ``__init__.py``.
+``drillbook trust`` stores the SHA-256 of each Python file of a drillbook, or of one file that names what it executes,
+under the state folder; one changed byte and the file is a stranger again. What comes with drillbook itself is trusted.
+Files are loaded by path as ``drillbook_site.<kind>.<name>``: nothing is added to ``sys.path``, nothing needs an
+``__init__.py``.
 """
 
 from __future__ import annotations
@@ -58,6 +59,28 @@ def revoke(root: Path) -> bool:
     known = trusted.pop(str(root.resolve()), None) is not None
     _store(trusted)
     return known
+
+
+def trust_file(path: Path) -> str:
+    """Vouch for one file that executes what it names (a Chaos Toolkit experiment), as it is now; gives its SHA-256."""
+    real = path.resolve()
+    digest = hashlib.sha256(real.read_bytes()).hexdigest()
+    _store(_trusted() | {str(real): {real.name: digest}})
+    return digest
+
+
+def must_trust(path: Path, digest: str, why: str) -> None:
+    """Refuse a file that was never vouched for by ``trust_file`` with this very content.
+
+    Raises:
+        UntrustedError: it was not; ``why`` says what it would do.
+
+    """
+    real = path.resolve()
+    known = _trusted().get(str(real), {}).get(real.name)
+    if known != digest:
+        state = "has changed since it was trusted" if known else "is not trusted yet"
+        raise UntrustedError(f"{path} {state}, and {why}", f"read it, then run: drillbook trust {path}")
 
 
 def load(path: Path) -> ModuleType:

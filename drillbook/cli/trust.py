@@ -1,4 +1,4 @@
-"""``drillbook trust``: vouch for the Python of a drillbook folder."""
+"""``drillbook trust``: vouch for the Python of a drillbook folder, or for a Chaos Toolkit experiment."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from drillbook.errors import UsageError
 
 
 @click.command()
-@click.argument("path", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("path", required=False, type=click.Path(exists=True, path_type=Path))
 @click.option("--revoke", is_flag=True, help="Vouch for it no more.")
 def command(path: Path | None, revoke: bool) -> None:
-    """Allow the Python of a drillbook folder to be executed.
+    """Allow the Python of a drillbook folder, or what a Chaos Toolkit experiment names, to be executed.
 
-    PATH is a drillbook (a folder with `experiments` and `probes`); the one around you by default. What is trusted is
-    the content as it is now: read it first. A file that changes later has to be trusted again.
+    PATH is a drillbook (a folder with `experiments` and `probes`), the one around you by default; or one experiment.
+    What is trusted is the content as it is now: read it first. A file that changes later has to be trusted again.
     """
     root = path or catalog.user_root()
     if root is None:
@@ -25,7 +25,7 @@ def command(path: Path | None, revoke: bool) -> None:
     if revoke:
         click.echo(f"{root} is {'not trusted any more' if site.revoke(root) else 'not trusted anyway'}")
         return
-    files = site.trust(root)
+    files = {root.name: site.trust_file(root)} if root.is_file() else site.trust(root)
     for file, digest in files.items():
         click.echo(f"trusted  {file}  sha256:{digest[:12]}")
     if not files:

@@ -10,6 +10,8 @@ from typing import Any
 import click
 
 from drillbook import catalog
+from drillbook.chaostoolkit.load import is_chaos_toolkit
+from drillbook.chaostoolkit.load import load as load_chaos_toolkit
 from drillbook.errors import Exit, InvalidFileError, Problem, UsageError
 from drillbook.experiments.load import Loaded, load
 from drillbook.playbooks import load as playbooks
@@ -84,6 +86,9 @@ def _check(path: Path) -> dict[str, Any]:
     if path.absolute().parent.name == "playbooks":
         title = texts.fill(playbooks.load(path).title, {}, texts.Language.PROSE)
         return {"file": str(path), "title": title, "summary": f"{title} (playbook)"}
+    if is_chaos_toolkit(path):
+        data = load_chaos_toolkit(path).data
+        return {"file": str(path), "title": data["title"], "summary": f"{data['title']} (Chaos Toolkit)"}
     return _described(load(path))
 
 

@@ -1,0 +1,90 @@
+"""What the commands do where they are given a Chaos Toolkit experiment, or the run folder of one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import click
+
+from drillbook.cli import output
+from drillbook.cli.output import say
+from drillbook.cli.where import Where
+from drillbook.model.judgement import Judgement
+from drillbook.model.verdict import UndoState
+
+
+def experiment_at(name: str) -> Path | None:
+    """The path, where ``name`` is that of a Chaos Toolkit experiment; drillbook's own are not looked at twice."""
+    path = Path(name)
+    if path.suffix not in (".json", ".yaml", ".yml") or not path.is_file():
+        return None
+    from drillbook.chaostoolkit.load import is_chaos_toolkit
+
+    return path if is_chaos_toolkit(path) else None
+
+
+def folder_is_one(folder: Path) -> bool:
+    """Whether a run folder is that of a Chaos Toolkit experiment."""
+    from drillbook.chaostoolkit.journal import is_here
+
+    return is_here(folder)
+
+
+def dry(path: Path) -> None:
+    """Show what a run would do; execute nothing."""
+    from drillbook.chaostoolkit.load import load
+    from drillbook.chaostoolkit.run import plan
+
+    for line in plan(load(path)):
+        click.echo(line)
+    click.secho("Nothing was touched.", dim=True)
+
+
+def live(path: Path, where: Where, *, runs: Path, as_json: bool) -> int:
+    """Run, judge, show; the exit code."""
+    from drillbook.chaostoolkit.judge import judge
+    from drillbook.chaostoolkit.load import load
+    from drillbook.chaostoolkit.run import run
+
+    _tell_extension(where)
+    written = asyncio.run(run(load(path), runs, say))
+    judgement = judge(written.written)
+    _show(judgement, written.path.parent, as_json=as_json)
+    if written.trouble:
+        say(written.trouble)
+    if not as_json:
+        if judgement.undo is UndoState.REMAINS:
+            click.secho("SOMETHING MAY BE LEFT: a rollback failed, or an action could not be ended.", fg="red")
+        click.echo(f"  {output.shown(written.path)}")
+    return int(judgement.exit_code)
+
+
+def recheck(folder: Path, *, as_json: bool) -> int:
+    """Judge an old run again; the exit code."""
+    from drillbook.chaostoolkit import journal
+    from drillbook.chaostoolkit.judge import judge
+
+    judgement = judge(journal.read(folder))
+    _show(judgement, folder, as_json=as_json)
+    return int(judgement.exit_code)
+
+
+def _show(judgement: Judgement, folder: Path, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(output.as_json(judgement, folder))
+    else:
+        output.show_judgement(judgement, every=True)
+
+
+def _tell_extension(where: Where) -> None:
+    """Say where to act to drillbook's own actions, should the experiment use them."""
+    said = {
+        "SANDBOX": where.sandbox,
+        "CONTEXT": where.context,
+        "KUBECONFIG": where.kubeconfig and str(where.kubeconfig.absolute()),
+        "NAMESPACE": where.namespace,
+        "ENDPOINT": where.endpoint,
+    }
+    os.environ.update({f"DRILLBOOK_TARGET_{key}": value for key, value in said.items() if value})
