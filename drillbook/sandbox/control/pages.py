@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import bisect
+import itertools
 
 import msgspec
 from aiohttp import web
@@ -46,21 +48,38 @@ def _after(store: Store, kind: Kind, entries: list[Entry], token: str) -> tuple[
     except (ValueError, msgspec.MsgspecError):
         raise statuses.bad_request("continue key is not valid") from None
     store.since(kind.resource, revision)
-    return revision, [entry for entry in entries if (namespace_of(entry.obj), name_of(entry.obj)) > (namespace, name)]
+    last = (namespace, name)
+    return revision, entries[bisect.bisect_right(entries, last, key=lambda e: (namespace_of(e.obj), name_of(e.obj))) :]
+
+
+def _first(entries: list[Entry], predicate: Predicate | None, limit: int) -> tuple[list[Entry], int | None]:
+    """Up to ``limit`` (0: all) of the entries that are wanted, and how many are left: None where nobody counted.
+
+    With a selector only one more than ``limit`` is looked for, so that a page of a large list costs no walk over all.
+    """
+    if predicate is None:
+        return (entries[:limit], len(entries) - limit) if 0 < limit < len(entries) else (entries, 0)
+    wanted = (entry for entry in entries if predicate(entry.obj))
+    if not limit:
+        return list(wanted), 0
+    found = list(itertools.islice(wanted, limit + 1))
+    return found[:limit], None if len(found) > limit else 0
 
 
 def serve_list(request: web.Request, store: Store, target: Target) -> web.Response:
     """A typed list or a Table. Raises ApiError 400, 410."""
     kind, query = target.kind, dict(request.query)
-    entries = selected(store, target, query)
+    predicate, limit = predicate_of(target, query), number(query.get("limit"), "limit") or 0
+    entries = store.entries(kind.resource, target.namespace)
     revision = store.revision
     if query.get("continue"):
         revision, entries = _after(store, kind, entries, query["continue"])
-    limit = number(query.get("limit"), "limit") or 0
+    entries, left = _first(entries, predicate, limit)
     metadata: Json = {"resourceVersion": str(revision)}
-    if 0 < limit < len(entries):
-        metadata |= {"continue": _token(revision, entries[limit - 1]), "remainingItemCount": len(entries) - limit}
-        entries = entries[:limit]
+    if left != 0:
+        metadata["continue"] = _token(revision, entries[-1])
+    if left:
+        metadata["remainingItemCount"] = left
     if tables.wants_table(request.headers.get("Accept", "")):
         rows = (conversions.from_storage(kind, entry.obj) for entry in entries)
         table = tables.table(kind, rows, query.get("includeObject", "Metadata"), str(revision))
