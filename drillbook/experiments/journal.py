@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import gc
 import os
@@ -17,6 +18,7 @@ import msgspec
 
 from drillbook import clock
 from drillbook.errors import DrillbookError, UsageError
+from drillbook.experiments.reserve import reserve
 from drillbook.model.events import AnyEvent, Line
 from drillbook.model.history import History
 from drillbook.model.request import RequestRecord
@@ -28,6 +30,8 @@ UNDO = "undo-*.jsonl"
 UNDOERS = ("watchdog", "recover")
 """Who may have written those, in the runner's place."""
 
+RESERVE = 1 << 16
+"""Bytes set aside for the control log: on a full disk a run can still say that it was undone, and how it ended."""
 _BUFFER = 1 << 16
 _decode = msgspec.json.Decoder(Line).decode
 _decode_all = msgspec.json.Decoder(Line).decode_lines
@@ -61,6 +65,13 @@ class Writer:
                 f"{self.path} is being written by another process", "wait until that run has ended, or name another"
             ) from error
         self._size = os.fstat(self._file).st_size
+        self._reserved = 0
+        if filename == CONTROL_LOG:
+            try:
+                self._reserve()
+            except OSError as error:
+                os.close(self._file)
+                raise self._failure(error) from error
         self._seq = self._resume()
 
     def write(self, event: AnyEvent, *, sync: bool = False) -> Line:
@@ -99,6 +110,10 @@ class Writer:
             return
         try:
             self._flush()
+            if self._reserved:
+                os.ftruncate(self._file, self._size)  # gives the rest of the reserve back
+        except OSError as error:
+            raise self._failure(error) from error
         finally:
             os.close(self._file)
             self._file = -1
@@ -119,6 +134,13 @@ class Writer:
             raise self._failure(error) from error
         self._size += written
         self._pending.clear()
+        if self._reserved and self._size + RESERVE // 2 > self._reserved:
+            with contextlib.suppress(OSError):  # the half that is left is for the end of the run
+                self._reserve()
+
+    def _reserve(self) -> None:
+        reserve(self._file, self._size, RESERVE)
+        self._reserved = self._size + RESERVE
 
     def _withdraw(self, written: int) -> None:
         """Take back a line that the file system took only in part, so that it can be written whole later."""
