@@ -22,7 +22,7 @@ async def test_a_pod_goes_when_its_kubelet_confirms(api, make_pod):
     with pytest.raises(AssertionError) as refused:
         await api.delete(f"{PODS}/a", {"gracePeriodSeconds": 0, "preconditions": {"uid": "another"}})
     assert refused.value.code == 409
-    assert "Precondition failed: UID in precondition: another" in refused.value.status["message"]
+    assert "the UID in the precondition (another) does not match" in refused.value.status["message"]
     await api.delete(f"{PODS}/a", {"gracePeriodSeconds": 0, "preconditions": {"uid": made["metadata"]["uid"]}})
     assert not await api.exists(f"{PODS}/a")
 

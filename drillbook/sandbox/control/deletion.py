@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from drillbook import clock
 from drillbook.sandbox.control import statuses, times
@@ -52,7 +52,11 @@ class DeleteOptions:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The object as it is (or last was), and whether it is to be removed now."""
+    """The object as it is (or last was), and whether it is to be removed now; first to be stored if it ``changed``.
+
+    A pod is always marked before it is removed, so that a watcher sees a forced deletion as two events: its
+    ``deletionTimestamp``, then its end (seen on Kubernetes 1.20, milliseconds apart).
+    """
 
     obj: Json
     remove: bool
@@ -61,16 +65,20 @@ class Outcome:
 
 def check_preconditions(kind: Kind, obj: Json, options: DeleteOptions) -> None:
     """Raises ApiError 409."""
-    for word, wanted, found in (
-        ("UID", options.uid, uid_of(obj)),
-        ("ResourceVersion", options.resource_version, obj["metadata"]["resourceVersion"]),
-    ):
-        if wanted and wanted != found:
-            raise statuses.conflict(
-                kind.resource,
-                name_of(obj),
-                f"Precondition failed: {word} in precondition: {wanted}, {word} in object meta: {found}",
-            )
+    version = obj["metadata"]["resourceVersion"]
+    why = ""
+    if options.uid and options.uid != uid_of(obj):
+        why = (
+            f"the UID in the precondition ({options.uid}) does not match the UID in record ({uid_of(obj)}). "
+            "The object might have been deleted and then recreated"
+        )
+    elif options.resource_version and options.resource_version != version:
+        why = (
+            f"the ResourceVersion in the precondition ({options.resource_version}) does not match the ResourceVersion "
+            f"in record ({version}). The object might have been modified"
+        )
+    if why:
+        raise statuses.conflict(f"{kind.kind}.{kind.group}" if kind.group else kind.kind, name_of(obj), why)
 
 
 def decide(kind: Kind, current: Json, options: DeleteOptions) -> Outcome:
@@ -81,8 +89,8 @@ def decide(kind: Kind, current: Json, options: DeleteOptions) -> Outcome:
     _set_propagation(kind, metadata, options.propagation)
     if kind.resource == "pods":
         grace = _grace(obj, options)
-        if grace > 0:
-            return _begin(obj, current, grace)
+        marked = _begin(obj, current, grace)
+        return marked if grace > 0 or metadata.get("finalizers") else replace(marked, remove=True)
     if kind.resource == "namespaces" and dig(obj, "spec", "finalizers"):
         obj["status"] = {**(obj.get("status") or {}), "phase": "Terminating"}
         return _begin(obj, current, 0)
@@ -90,7 +98,7 @@ def decide(kind: Kind, current: Json, options: DeleteOptions) -> Outcome:
         metadata["finalizers"] = sorted({*(metadata.get("finalizers") or []), INSTANCES})
     if metadata.get("finalizers"):
         return _begin(obj, current, 0)
-    return Outcome(obj, remove=True, changed=True)
+    return Outcome(obj, remove=True, changed=False)
 
 
 def _set_propagation(kind: Kind, metadata: Json, propagation: str) -> None:

@@ -29,6 +29,7 @@ _PINNED = (
     "generateName",
     "selfLink",
 )
+_OMITTED_IF_EMPTY = ("annotations", "finalizers", "labels", "managedFields", "ownerReferences")
 Mutation = Callable[[Json], None]
 
 
@@ -71,7 +72,7 @@ class Registry:
         with _shaped(kind):
             strategies.prepare_create(kind, obj, self.settings)
             validation.check(kind, obj, None)
-        self._check_namespace(kind, namespace)
+        self._check_namespace(kind, namespace, metadata["name"])
         if self.store.get(kind.resource, namespace, metadata["name"]) is not None:
             raise statuses.already_exists(kind.resource, metadata["name"])
         if kind.resource == "services":
@@ -118,7 +119,9 @@ class Registry:
         if dry_run:
             return Entry(obj, entry.revision)
         if deletion.is_finished(kind, obj):
-            return self.store.remove(kind, obj)
+            removed = self.store.remove(kind, copy(old))  # watchers see what was stored last, finalizer included
+            obj["metadata"]["resourceVersion"] = str(removed.revision)
+            return Entry(obj, removed.revision)
         return entry if obj == old else self.store.put(kind, obj)
 
     def modify(self, kind: Kind, namespace: str, name: str, change: Mutation, subresource: str = "") -> Entry:
@@ -134,9 +137,9 @@ class Registry:
         outcome = deletion.decide(kind, entry.obj, options)
         if options.dry_run:
             return Entry(outcome.obj, entry.revision), outcome.remove
-        if outcome.remove:
-            return self.store.remove(kind, outcome.obj), True
-        return (self.store.put(kind, outcome.obj) if outcome.changed else entry), False
+        if outcome.changed:
+            entry = self.store.put(kind, outcome.obj)
+        return (self.store.remove(kind, copy(entry.obj)), True) if outcome.remove else (entry, False)
 
     def bind(self, namespace: str, name: str, node: str) -> Entry:
         """Assign a pod to a node. Raises ApiError 404, 409."""
@@ -167,8 +170,11 @@ class Registry:
             )
         else:
             metadata["namespace"] = namespace
+        for field in _OMITTED_IF_EMPTY:
+            if field in metadata and not metadata[field]:
+                del metadata[field]
 
-    def _check_namespace(self, kind: Kind, namespace: str) -> None:
+    def _check_namespace(self, kind: Kind, namespace: str, name: str) -> None:
         if not kind.namespaced:
             return
         found = self.find("namespaces", "", namespace)
@@ -176,7 +182,12 @@ class Registry:
             raise statuses.not_found("namespaces", namespace)
         if is_deleting(found) and kind.resource != "events":
             why = f"unable to create new content in namespace {namespace} because it is being terminated"
-            raise statuses.forbidden(kind.resource, "", why)
+            cause = {
+                "reason": "NamespaceTerminating",
+                "message": f"namespace {namespace} is being terminated",
+                "field": "metadata.namespace",
+            }
+            raise statuses.forbidden(kind.resource, name, why, [cause])
 
     def _check_finalizers(self, kind: Kind, obj: Json, old: Json) -> None:
         added = set(obj["metadata"].get("finalizers") or []) - set(old["metadata"].get("finalizers") or [])

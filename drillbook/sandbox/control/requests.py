@@ -54,6 +54,8 @@ class Target:
             return "watch" if is_true(request.query.get("watch")) else "list"
         if method == "DELETE":
             return "delete" if self.name else "deletecollection"
+        if not self.name and method in ("PUT", "PATCH"):
+            raise statuses.method_not_allowed()
         found = {"POST": "create", "PUT": "update", "PATCH": "patch"}.get(method)
         if found is None:
             raise statuses.method_not_allowed()

@@ -33,7 +33,7 @@ class ApiError(Exception):
 
 def _details(resource: str, name: str, **more: Any) -> Json:
     plural, _, group = resource.partition(".")
-    return {"name": name, **({"group": group} if group else {}), "kind": plural, **more}
+    return {**({"name": name} if name else {}), **({"group": group} if group else {}), "kind": plural, **more}
 
 
 def success(resource: str, name: str, uid: str) -> Json:
@@ -86,9 +86,10 @@ def unsupported_media(message: str) -> ApiError:
     return ApiError(415, "UnsupportedMediaType", message)
 
 
-def forbidden(resource: str, name: str, why: str) -> ApiError:
+def forbidden(resource: str, name: str, why: str, causes: Sequence[Json] = ()) -> ApiError:
     head = f'{resource} "{name}" is forbidden' if name else f"{resource} is forbidden"
-    return ApiError(403, "Forbidden", f"{head}: {why}", _details(resource, name))
+    more = {"causes": list(causes)} if causes else {}
+    return ApiError(403, "Forbidden", f"{head}: {why}", _details(resource, name, **more))
 
 
 def invalid(kind: str, group: str, name: str, causes: Sequence[tuple[str, str, str]]) -> ApiError:

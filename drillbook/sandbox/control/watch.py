@@ -80,7 +80,8 @@ class Watch:
         if now:
             self._push("MODIFIED" if before else "ADDED", change.entry)
         elif change.previous is not None and before:
-            self._push("DELETED", change.entry if change.type == "DELETED" else _as_it_left(change.previous, change.entry))
+            gone = change.type == "DELETED"
+            self._push("DELETED", change.entry if gone else _as_it_left(change.previous, change.entry))
 
     def _push(self, event: str, entry: Entry) -> None:
         if len(self._lines) > _BACKLOG:

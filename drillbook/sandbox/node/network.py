@@ -80,6 +80,15 @@ class PodNetwork:
             await asyncio.get_running_loop().run_in_executor(self._thread, self._links.attach, pod, namespace, address)
         return address
 
+    async def detach(self, pod: str) -> None:
+        """Take the pod's link away, as a CNI plugin does when its containers have ended.
+
+        Who still sends to its address meets silence, then "no route to host". The namespace alone would not do: it
+        lives on while a socket in it waits for an answer.
+        """
+        if self._links is not None:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._links.detach, pod)
+
     def release(self, pod: str) -> None:
         self._taken.pop(pod, None)
 
@@ -136,6 +145,11 @@ class _Links:
             raise OSError(f"cannot set up the network for {address}: {error}") from None
         finally:
             os.close(target)
+
+    def detach(self, pod: str) -> None:
+        with contextlib.suppress(self._refusals()):  # it went with its namespace just now
+            for index in self._host.link_lookup(ifname=_host_end(pod)):
+                self._host.link("del", index=index)
 
     def _inside(self, target: int) -> Any:
         """A netlink socket of another namespace: it stays there when this thread returns."""

@@ -96,7 +96,8 @@ class Pod:
         """The API server does not have it any more (a forced deletion): end it with the least grace."""
         self._removed = True
         if self.stopping.is_set():
-            self._hurry(0)
+            if self.obj["metadata"].get("deletionGracePeriodSeconds"):
+                self._hurry(0)
         else:
             self.obj["metadata"]["deletionGracePeriodSeconds"] = 0
             self.stopping.set()
@@ -133,6 +134,7 @@ class Pod:
                 await self._live_and_die()
                 self._over = True
                 self.changed()
+                await self._host.network.detach(self.uid)
                 await self._host.runtime.forget_pod(self.uid)
             await self.stopping.wait()
             await self._confirm(syncing)
