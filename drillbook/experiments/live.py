@@ -46,6 +46,12 @@ def baseline_problem(history: History, now: float) -> str:
     return next((finding.reason for finding in findings if finding.verdict is not Verdict.HELD), "")
 
 
+def steady(history: History, now: float) -> bool:
+    """Whether the whole steady state is seen to hold right now, while the target warms up: the baseline may begin."""
+    experiment = recall(Indexed.of(history, live=True))
+    return experiment is not None and all(live(history, wanted, now).met for wanted in experiment.steady_state)
+
+
 def tripped(history: History, condition: Expectation, now: float) -> str:
     """Why the run must end now, by one abort condition; empty while it may go on. Fails closed."""
     found = live(history, condition, now)
@@ -120,7 +126,7 @@ def settled(history: History, now: float) -> bool:
     if experiment is None or not _faults_shown(index, now):
         return False
     undoing = Phase.UNDO in index.spans
-    awaited = [wanted for wanted in experiment.expect if _awaited(wanted) and _now(wanted, undoing=undoing)]
+    awaited = [wanted for wanted in experiment.expect if _awaited(wanted) and _now(index, wanted, undoing=undoing)]
     if not awaited:
         return undoing
     return all(_overdue(index, wanted, now) or _happened(index, wanted, now) for wanted in awaited)
@@ -130,10 +136,13 @@ def _awaited(wanted: Expectation) -> bool:
     return wanted.is_event or wanted.quantifier is Quantifier.EVENTUALLY
 
 
-def _now(wanted: Expectation, *, undoing: bool) -> bool:
-    """What counts from the undo is awaited after it, all else before."""
-    late = (wanted.within is not None and wanted.anchor is Anchor.UNDO) or wanted.during in ("undo", "settle")
-    return late is undoing
+def _now(index: Indexed, wanted: Expectation, *, undoing: bool) -> bool:
+    """What counts from the undo is awaited after it, all else before. A held fault's own undo comes early."""
+    if wanted.during in ("undo", "settle"):
+        return undoing
+    if wanted.within is None or wanted.anchor is not Anchor.UNDO:
+        return not undoing
+    return undoing or evaluate.anchor_of(index, Anchor.UNDO) is not None
 
 
 def _faults_shown(index: Indexed, now: float) -> bool:
@@ -149,7 +158,8 @@ def _overdue(index: Indexed, wanted: Expectation, now: float) -> bool:
     if wanted.within is None:
         return False
     anchor = evaluate.anchor_of(index, wanted.anchor)
-    return anchor is not None and now > anchor + wanted.within + STEP
+    lasting = wanted.is_event and wanted.probe != "detected"  # what came in time has yet to show that it lasts
+    return anchor is not None and now > anchor + wanted.within + STEP + (HOLD_SECONDS if lasting else 0.0)
 
 
 def _happened(index: Indexed, wanted: Expectation, now: float) -> bool:

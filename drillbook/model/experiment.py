@@ -186,8 +186,8 @@ class Experiment(FileModel):
     target: TargetSpec = TargetSpec()
     load: LoadSpec
     slo: SloSpec = SloSpec()
-    warm_up: Duration = 3.0
-    """Load before the baseline that nothing is read off: a cold engine's first answers are no steady state."""
+    warm_up: Duration = 30.0
+    """The longest time that load runs before the baseline, for cold engines; it ends once the steady state is seen."""
     baseline: Duration = 15.0
     steady_state: tuple[Expected, ...] = Field(min_length=1)
     method: tuple[SerializeAsAny[Step], ...] = Field(min_length=1)
