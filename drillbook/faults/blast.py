@@ -8,7 +8,7 @@ from drillbook.errors import PreflightError
 from drillbook.faults.selection import runs
 from drillbook.model.experiment import Limits
 from drillbook.model.plan import BlastRadius, PlannedFault
-from drillbook.targets import accelerators, paths
+from drillbook.targets import accelerators
 from drillbook.targets.target import Target
 
 PROTECTED = frozenset({"kube-system", "kube-public", "kube-node-lease"})
@@ -28,7 +28,7 @@ async def check(faults: Sequence[PlannedFault], limits: Limits, target: Target) 
             "the target is in the namespace `default`, which nobody chose",
             hint="if you mean it, say so: target: {namespace: default}",
         )
-    pods = {pod["metadata"]["uid"]: pod for pod in await target.kube.list(paths.pods(target.namespace))}
+    pods = {pod["metadata"]["uid"]: pod for pod in await target.everything()}
     hit = {ref.uid for fault in faults for ref in fault.targets if ref.kind == "Pod"}
     engines = await target.pods("engine")
     untouched = [pod for pod in engines if runs(pod) and pod["metadata"]["uid"] not in hit]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -99,7 +100,7 @@ class Kube:
         """One request whose answer is an object. Raises as ``request`` does."""
         answer = await self.request(method, path, **options)
         try:
-            decoded = msgspec.json.decode(answer)
+            decoded = _decode(answer)
         except msgspec.DecodeError as error:
             raise UnavailableError(f"{method} {path}: the answer is not JSON: {error}") from error
         if not isinstance(decoded, dict):
@@ -224,6 +225,17 @@ class Kube:
             if error.code == 404:
                 return None
             raise
+
+
+def _decode(answer: bytes) -> Any:
+    """Without the garbage collector, which would walk over all that is there again and again: a third of the time."""
+    pause = gc.isenabled()
+    gc.disable()
+    try:
+        return msgspec.json.decode(answer)
+    finally:
+        if pause:
+            gc.enable()
 
 
 def _selectors(labels: str, fields: str) -> dict[str, str]:

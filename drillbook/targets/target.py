@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +42,8 @@ class Target:
         self.label = f"{where}/{namespace}"
         self._url = spec.endpoint or (sandbox.endpoint if sandbox else None)
         self._endpoint: Endpoint | None = None
+        self._looking = False
+        self._seen: Objects | None = None
 
     async def close(self) -> None:
         await self.kube.close()
@@ -57,20 +61,40 @@ class Target:
         """
         selectors = self._selectors(role)
         if not selectors:
-            everything = await self.kube.list(paths.pods(self.namespace))
-            return sorted((pod for pod in everything if self.role_of(pod) == role), key=_name)
+            return sorted((pod for pod in await self.everything() if self.role_of(pod) == role), key=_name)
+        if self._looking:
+            seen = [(pod, pod["metadata"].get("labels") or {}) for pod in await self.everything()]
+            return sorted((pod for pod, marks in seen if _any_matches(selectors, marks)), key=_name)
         found = {}
         for selector in selectors:
             for pod in await self.kube.list(paths.pods(self.namespace), labels=selector):
                 found[pod["metadata"]["uid"]] = pod
         return sorted(found.values(), key=_name)
 
+    async def everything(self) -> Objects:
+        """All pods of the namespace."""
+        if self._seen is not None:
+            return self._seen
+        pods = await self.kube.list(paths.pods(self.namespace))
+        if self._looking:
+            self._seen = pods
+        return pods
+
+    @contextmanager
+    def one_look(self) -> Iterator[None]:
+        """Within it the pods are listed once: a plan is of one moment, and a fleet of 10,000 pods is read once."""
+        self._looking = True
+        try:
+            yield
+        finally:
+            self._looking, self._seen = False, None
+
     def role_of(self, pod: dict[str, Any]) -> str:
         """The first role whose labels the pod has, the experiment's own selectors first; else empty."""
         marks = pod["metadata"].get("labels") or {}
         own = self.spec.selectors
         for role in [*own, *(name for name in self.stack.roles if name not in own)]:
-            if any(labels.matches(selector, marks) for selector in self._selectors(role)):
+            if _any_matches(self._selectors(role), marks):
                 return role
         guessed = self.stack.name == stacks.ANY and "engine" not in own
         return "engine" if guessed and (accelerators.count(pod) or stacks.serves(pod)) else ""
@@ -189,6 +213,10 @@ async def _detect(kube: Kube, namespace: str) -> Stack:
         f"none of the {len(pods)} pods in namespace {namespace} of {kube.context} serves vLLM",
         hint="give target.namespace, or target.selectors: {engine: 'app=…'} with stack: other",
     )
+
+
+def _any_matches(selectors: Iterable[str], marks: Mapping[str, str]) -> bool:
+    return any(labels.matches(selector, marks) for selector in selectors)
 
 
 def _name(pod: dict[str, Any]) -> str:
