@@ -40,7 +40,7 @@ def _bites(judgement):
 
 
 def test_a_killed_pod_of_real_vllm_is_replaced_and_its_recovery_is_split_into_legs(sandbox, tmp_path):
-    judgement, report, folder = _run("pod-kill", sandbox, tmp_path)
+    judgement, _, folder = _run("pod-kill", sandbox, tmp_path)
     assert judgement["status"] == "completed"
     assert set(_bites(judgement)) == {"held"}
     recover = judgement["clocks"]["recover"]["at"]
