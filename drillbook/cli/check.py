@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from drillbook.cli.output import show_judgement
+from drillbook.cli import chaostoolkit, output
 
 
 @click.command()
@@ -15,13 +15,13 @@ from drillbook.cli.output import show_judgement
 @click.option("--json", "as_json", is_flag=True, help="For a script.")
 def command(folder: Path, as_json: bool) -> None:
     """Judge the run in folder RUN again; the exit code is the verdict's."""
+    if chaostoolkit.folder_is_one(folder):
+        sys.exit(chaostoolkit.recheck(folder, as_json=as_json))
     from drillbook.experiments import check, journal
 
     judgement = check.judge(journal.read(folder))
     if as_json:
-        import msgspec
-
-        click.echo(msgspec.json.format(msgspec.json.encode(judgement), indent=2).decode())
+        click.echo(output.as_json(judgement, folder))
     else:
-        show_judgement(judgement)
+        output.show_judgement(judgement, every=True)
     sys.exit(int(judgement.exit_code))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
+from drillbook.cli import signals
 from drillbook.cli import where as targets
 from drillbook.cli.output import say
 from drillbook.cli.where import Where, opened, said
@@ -31,9 +31,9 @@ def command(where: Where, as_json: bool) -> None:
     checks = {"this machine": machine()}
     if said(where):
         try:
-            checks["target"] = asyncio.run(_target(where))
+            checks["target"] = signals.run(_target(where))
         except DrillbookError as error:
-            checks["target"] = [Check("target", False, f"{error.message}; {error.hint}")]
+            checks["target"] = [Check("target", False, "; ".join(filter(None, (error.message, error.hint))))]
     if as_json:
         found = {place: [check.__dict__ for check in each] for place, each in checks.items()}
         click.echo(json.dumps(found, indent=2))
@@ -43,6 +43,8 @@ def command(where: Where, as_json: bool) -> None:
             for check in each:
                 mark, colour = MARKS[check.ok]
                 click.echo(f"  {click.style(mark, fg=colour)} {check.name:22} {check.detail}")
+        if "target" not in checks:
+            click.secho("\nto look at a target too: drillbook doctor --sandbox, or --context NAME", dim=True)
     unfit = any(check.ok is False for check in checks.get("target", []))
     sys.exit(int(Exit.PREFLIGHT if unfit else Exit.HELD))
 
@@ -50,5 +52,5 @@ def command(where: Where, as_json: bool) -> None:
 async def _target(where: Where) -> list[Check]:
     from drillbook.experiments.doctor import look_at
 
-    async with opened(where, TargetSpec(), say) as target:
+    async with opened(where, TargetSpec(), say, start=False) as target:
         return await look_at(target)

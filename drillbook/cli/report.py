@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from drillbook.cli.output import show_paths
+from drillbook.cli.output import shown
 
 
 @click.command()
@@ -23,4 +23,5 @@ def command(folder: Path, formats: tuple[str, ...]) -> None:
     """Render the reports of the run in folder RUN; its journal is all that is needed."""
     from drillbook import reports
 
-    show_paths(list(reports.write(folder, formats=formats or None).values()))
+    for path in reports.write(folder, formats=formats or None).values():
+        click.echo(shown(path))

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from pathlib import Path
 
 import click
 
+from drillbook.cli import chaostoolkit, completion, signals
 from drillbook.cli import where as targets
-from drillbook.cli.output import say, show_judgement, show_paths
 from drillbook.cli.where import Where
 
 
 @click.command()
-@click.argument("experiment", metavar="EXPERIMENT")
+@click.argument("experiment", metavar="EXPERIMENT", shell_complete=completion.experiments)
 @targets.options
 @click.option(
     "--runs",
@@ -29,18 +28,19 @@ from drillbook.cli.where import Where
 @click.option("--dry-run", is_flag=True, help="Resolve everything, show the exact calls and their undo, touch nothing.")
 @click.option("--json", "as_json", is_flag=True, help="For a script: the judgement as JSON on stdout.")
 def command(experiment: str, where: Where, runs: Path, seed: int, dry_run: bool, as_json: bool) -> None:
-    """Run EXPERIMENT (a file, or the name of one that ships): break, measure, put back, report."""
-    from drillbook.cli.drill import dry, live
+    """Run EXPERIMENT (a file, or the name of one that ships): break, measure, put back, report.
+
+    A Chaos Toolkit experiment (JSON or YAML) is run as it is.
+    """
+    if (path := chaostoolkit.experiment_at(experiment)) is not None:
+        if not dry_run:
+            sys.exit(chaostoolkit.live(path, where, runs=runs, as_json=as_json))
+        chaostoolkit.dry(path)
+        return
+    from drillbook.cli.drill import dry, live, tell
 
     if dry_run:
-        sys.exit(asyncio.run(dry(experiment, where, seed=seed, as_json=as_json)))
-    outcome = asyncio.run(live(experiment, where, runs=runs, seed=seed, quiet=as_json))
-    if as_json:
-        import msgspec
-
-        click.echo(msgspec.json.format(msgspec.json.encode(outcome.judgement), indent=2).decode())
-    else:
-        show_judgement(outcome.judgement)
-        show_paths([path for name, path in sorted(outcome.paths.items()) if path.suffix != ".xml"])
-    say(f"exit code {int(outcome.judgement.exit_code)}")
-    sys.exit(int(outcome.judgement.exit_code))
+        signals.run(dry(experiment, where, seed=seed, as_json=as_json))
+        return
+    folder = signals.run(live(experiment, where, runs=runs, seed=seed, quiet=as_json))
+    sys.exit(int(tell(folder, where, as_json=as_json)))

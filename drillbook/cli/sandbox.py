@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
 
 import click
 
+from drillbook.cli import signals
 from drillbook.cli.output import say
 
 
@@ -40,7 +40,7 @@ def up(name: str, engine: str, replicas: int | None, vllm_python: Path | None) -
     """Start a sandbox, and wait until it answers with a token."""
     from drillbook.sandbox import lifecycle
 
-    sandbox = asyncio.run(
+    sandbox = signals.run(
         lifecycle.up(
             name,
             engine=engine,
@@ -49,10 +49,11 @@ def up(name: str, engine: str, replicas: int | None, vllm_python: Path | None) -
             on_progress=say,
         )
     )
-    click.echo(f"sandbox {sandbox.name} is up ({sandbox.engine})")
+    named = "" if name == "default" else f" --sandbox {name}"
+    click.echo(f"sandbox {sandbox.name} is up ({sandbox.engine}): {sandbox.endpoint}/v1")
     click.echo(f"  export KUBECONFIG={sandbox.kubeconfig}")
     click.echo(f"  kubectl -n {sandbox.namespace} get pods")
-    click.echo("  drillbook run pod-kill")
+    click.echo(f"  drillbook run pod-kill{named}")
 
 
 @command.command()
@@ -62,9 +63,12 @@ def down(name: str, every: bool) -> None:
     """Take a sandbox down, and remove everything that it left on this machine."""
     from drillbook.sandbox import lifecycle
 
-    for each in lifecycle.names() if every else [name]:
-        asyncio.run(lifecycle.down(each))
-        click.echo(f"sandbox {each} is down")
+    names = lifecycle.names() if every else [name]
+    for each in names:
+        removed = signals.run(lifecycle.down(each))
+        click.echo(f"sandbox {each} is down" if removed else f"sandbox {each} was not up")
+    if not names:
+        click.echo("no sandbox was up")
 
 
 @command.command()
@@ -74,9 +78,19 @@ def status(name: str, as_json: bool) -> None:
     """Say what is up."""
     from drillbook.sandbox import lifecycle
 
-    state = asyncio.run(lifecycle.status(name))
+    state = signals.run(lifecycle.status(name))
     if as_json:
         click.echo(json.dumps(state, indent=2, default=str))
         return
     for key, value in state.items():
-        click.echo(f"{key:12} {value}")
+        if value or key == "state":
+            _show(key, value)
+    if state["state"] == "absent":
+        click.echo(f"start it: drillbook sandbox up{'' if name == 'default' else f' --name {name}'}")
+
+
+def _show(key: str, value: object) -> None:
+    rows = [f"{name}  {phase}" for name, phase in value.items()] if isinstance(value, dict) else value
+    for row in rows if isinstance(rows, list) else [rows]:
+        click.echo(f"{key:12} {row}")
+        key = ""

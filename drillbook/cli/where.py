@@ -7,15 +7,21 @@ the current context of a kubeconfig by mere default: a drill must not hit a clus
 from __future__ import annotations
 
 import contextlib
+import functools
+import shlex
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from drillbook.errors import UsageError
+from drillbook.errors import PreflightError, RefusedError, UsageError
 from drillbook.model.experiment import TargetSpec
+
+if TYPE_CHECKING:  # the Kubernetes client and the sandbox are for those who open a target
+    from drillbook.sandbox.lifecycle import Sandbox
+    from drillbook.targets.target import Target
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -25,13 +31,20 @@ class Where:
     """What the command line said about the target."""
 
     sandbox: str | None = None
-    engine: str = "sim"
+    engine: str | None = None
     replicas: int | None = None
     vllm_python: Path | None = None
     kubeconfig: Path | None = None
     context: str | None = None
     namespace: str | None = None
     endpoint: str | None = None
+
+    @property
+    def spoken(self) -> str:
+        """The options by which another command finds the same target."""
+        names = ("sandbox", "kubeconfig", "context", "namespace", "endpoint")
+        said = {name: getattr(self, name) for name in names}
+        return " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in said.items() if value is not None)
 
     def over(self, spec: TargetSpec) -> TargetSpec:
         """The experiment's target with what the command line says laid over it."""
@@ -42,16 +55,15 @@ class Where:
 def options(function: F) -> F:
     """The shared options, handed to the command as one ``where``."""
 
+    @functools.wraps(function)
     def command(*args: Any, **kwargs: Any) -> Any:
-        names = ("sandbox", "engine", "replicas", "vllm_python", "kubeconfig", "context", "namespace", "endpoint")
-        where = Where(**{name: kwargs.pop(name) for name in names})
+        where = Where(**{each.name: kwargs.pop(each.name) for each in fields(Where)})
         if where.sandbox and (where.context or where.kubeconfig):
             raise UsageError("--sandbox and --context name two different targets", hint="leave one of them out")
+        if where.vllm_python and where.engine != "vllm":
+            raise UsageError("--vllm-python is for engines of real vLLM", hint="add --engine vllm")
         return function(*args, where=where, **kwargs)
 
-    command.__name__, command.__doc__ = function.__name__, function.__doc__
-    for parameter in getattr(function, "__click_params__", []):
-        command.__dict__.setdefault("__click_params__", []).append(parameter)
     wrapped: Any = command
     for option in reversed(_OPTIONS):
         wrapped = option(wrapped)
@@ -70,9 +82,7 @@ _OPTIONS = (
     click.option(
         "--engine",
         type=click.Choice(["sim", "vllm"]),
-        default="sim",
-        show_default=True,
-        help="Engine of a sandbox that is started here.",
+        help="Engine of a sandbox that is started here: sim by default.",
     ),
     click.option("--replicas", type=click.IntRange(1, 200), help="Engine replicas of a sandbox that is started here."),
     click.option("--vllm-python", type=_PATH, help="Python of an environment that has vLLM, for --engine vllm."),
@@ -89,44 +99,74 @@ def said(where: Where) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def opened(where: Where, spec: TargetSpec, say: Callable[[str], None]) -> AsyncIterator[Any]:
+async def opened(
+    where: Where, spec: TargetSpec, say: Callable[[str], None], *, start: bool = True
+) -> AsyncIterator[Target]:
     """The target, connected to. A sandbox that was started here is taken down again at the end.
 
+    :param start: whether a sandbox that is not up may be started.
+
     Raises:
-        UsageError: nobody said where.
+        UsageError: nobody said where, or a sandbox of that name is up with other engines.
+        PreflightError: the sandbox is not up and may not be started, or nothing there serves vLLM.
         UnreachableError: the target does not answer.
 
     """
-    from drillbook.sandbox import lifecycle
     from drillbook.targets.target import open_target
 
     spec = where.over(spec)
-    name = where.sandbox or ("default" if spec.context == "sandbox" else None)
-    if name is None and spec.context is None and where.kubeconfig is None:
-        if lifecycle.find("default") is None:
+    async with contextlib.AsyncExitStack() as stack:
+        name = _sandbox_name(where, spec)
+        sandbox = None
+        if name is not None:
+            sandbox = await stack.enter_async_context(_sandbox(name, where, say, start=start))
+        try:
+            target = await open_target(spec, sandbox=sandbox, kubeconfig=where.kubeconfig)
+        except RefusedError as error:
+            raise PreflightError(error.message, error.hint) from error
+        yield await stack.enter_async_context(target)
+
+
+def _sandbox_name(where: Where, spec: TargetSpec) -> str | None:
+    """Which sandbox is meant; None where a cluster is."""
+    from drillbook.sandbox import lifecycle
+
+    if where.sandbox or spec.context == "sandbox":
+        return where.sandbox or "default"
+    if spec.context is not None or where.kubeconfig is not None:
+        return None
+    if lifecycle.find("default") is None:
+        raise UsageError(
+            "no target: neither the command line nor the experiment says where",
+            hint="--sandbox for the embedded one, --context NAME for a cluster of your kubeconfig",
+        )
+    return "default"
+
+
+@contextlib.asynccontextmanager
+async def _sandbox(name: str, where: Where, say: Callable[[str], None], *, start: bool) -> AsyncIterator[Sandbox]:
+    from drillbook.sandbox import lifecycle
+
+    found = lifecycle.find(name)
+    if found is not None:
+        if where.engine not in (None, found.engine):
             raise UsageError(
-                "no target: neither the command line nor the experiment says where",
-                hint="--sandbox for the embedded one, --context NAME for a cluster of your kubeconfig",
+                f"sandbox {name} is up with {found.engine} engines, not {where.engine}",
+                hint=f"drillbook sandbox down --name {name}; or another one beside it: --sandbox NAME",
             )
-        name = "default"
-    if name is None:
-        async with await open_target(spec, kubeconfig=where.kubeconfig) as target:
-            yield target
+        yield found
         return
-    sandbox = lifecycle.find(name)
-    started_here = sandbox is None
+    if not start:
+        hint = f"start it: drillbook sandbox up{'' if name == 'default' else f' --name {name}'}"
+        raise PreflightError(f"sandbox {name} is not up", hint=hint)
     try:
-        if sandbox is None:
-            sandbox = await lifecycle.up(
-                name,
-                engine=where.engine,
-                replicas=where.replicas,
-                vllm_python=str(where.vllm_python) if where.vllm_python else None,
-                on_progress=say,
-            )
-        async with await open_target(spec, sandbox=sandbox) as target:
-            yield target
+        yield await lifecycle.up(
+            name,
+            engine=where.engine or "sim",
+            replicas=where.replicas,
+            vllm_python=str(where.vllm_python) if where.vllm_python else None,
+            on_progress=say,
+        )
     finally:
-        if started_here:
-            say("taking the sandbox down")
-            await lifecycle.down(name)
+        say("taking the sandbox down")
+        await lifecycle.down(name)

@@ -7,11 +7,12 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from pathlib import Path
 
 from drillbook.errors import DrillbookError
-from drillbook.experiments.plan import BASE_PERMISSIONS, placed, pod_is_ready
+from drillbook.experiments.plan import BASE_PERMISSIONS, missing, pod_is_ready
 from drillbook.faults.fault import Draw, Fault
 from drillbook.faults.registry import FAULTS
 from drillbook.model.plan import Permission
@@ -48,10 +49,11 @@ def machine() -> list[Check]:
         if linux
         else "the sandbox needs Linux"
     )
+    router = _program("vllm-router")
     checks = [
         Check("python", sys.version_info >= (3, 11), platform.python_version()),
         Check("sandbox", linux, isolation),
-        Check("vllm-router", _program("vllm-router") is not None or None, _program("vllm-router") or "not installed"),
+        Check("vllm-router", bool(router) or None, router or "not installed; the sandbox needs it"),
     ]
     for name, why in PROGRAMS.items():
         checks.append(Check(name, shutil.which(name) is not None or None, shutil.which(name) or f"not found; {why}"))
@@ -62,21 +64,40 @@ def machine() -> list[Check]:
 
 
 async def look_at(target: Target) -> list[Check]:
-    """What a target is, what it allows, and which faults are possible there."""
+    """What a target is, what it allows, and which faults are possible there. What cannot be seen is told."""
     checks = [Check("target", True, target.label)]
-    checks += [Check(name, True, value) for name, value in (await target.facts()).items()]
-    engines = await target.pods("engine")
-    ready = sum(pod_is_ready(pod) for pod in engines)
-    checks.append(Check("engines ready", bool(engines) and ready == len(engines), f"{ready} of {len(engines)}"))
     try:
-        checks.append(Check("endpoint", True, f"{await target.endpoint()} serves {await target.model()}"))
+        checks += [Check(name, True, value) for name, value in (await target.facts()).items()]
     except DrillbookError as error:
-        checks.append(Check("endpoint", False, error.message))
-    missing = await _missing(target, BASE_PERMISSIONS)
-    checks.append(Check("permissions", not missing, _granted(missing)))
+        checks.append(Check("facts", False, error.message))
+    checks.append(await _seen("engines ready", _engines(target)))
+    checks.append(await _seen("endpoint", _endpoint(target)))
+    checks.append(await _seen("permissions", _permissions(BASE_PERMISSIONS, target)))
     for name, fault in FAULTS.items():
         checks.append(await _possible(name, fault, target))
     return checks
+
+
+async def _seen(name: str, look: Awaitable[tuple[bool, str]]) -> Check:
+    try:
+        return Check(name, *await look)
+    except DrillbookError as error:
+        return Check(name, False, error.message)
+
+
+async def _engines(target: Target) -> tuple[bool, str]:
+    engines = await target.pods("engine")
+    ready = sum(map(pod_is_ready, engines))
+    return bool(engines) and ready == len(engines), f"{ready} of {len(engines)}"
+
+
+async def _endpoint(target: Target) -> tuple[bool, str]:
+    return True, f"{await target.endpoint()} serves {await target.model()}"
+
+
+async def _permissions(needs: tuple[Permission, ...], target: Target) -> tuple[bool, str]:
+    lacking = await missing(needs, target)
+    return not lacking, f"missing: {', '.join(map(str, lacking))}" if lacking else "all permissions granted"
 
 
 async def _possible(name: str, fault: Fault, target: Target) -> Check:
@@ -86,18 +107,10 @@ async def _possible(name: str, fault: Fault, target: Target) -> Check:
         return Check(f"fault {name}", None, f"depends on {', '.join(needed)}: see `drillbook plan`")
     try:
         planned = await fault.plan(fault.step.model_validate({"fault": name}), 0, target, Draw(1))
+        granted, told = await _permissions(planned.permissions, target)
     except DrillbookError as error:
         return Check(f"fault {name}", None, error.message)
-    lacking = await _missing(target, planned.permissions)
-    return Check(f"fault {name}", not lacking or None, _granted(lacking) if lacking else f"possible: {planned.summary}")
-
-
-async def _missing(target: Target, needs: tuple[Permission, ...]) -> list[Permission]:
-    return [need for need in needs if not await target.kube.can(placed(need, target.namespace))]
-
-
-def _granted(missing: list[Permission]) -> str:
-    return f"missing: {', '.join(map(str, missing))}" if missing else "all permissions granted"
+    return Check(f"fault {name}", granted or None, f"possible: {planned.summary}" if granted else told)
 
 
 def _program(name: str) -> str | None:

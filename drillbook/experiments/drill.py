@@ -10,13 +10,15 @@ import asyncio
 import contextlib
 import re
 import secrets
-import signal
-from collections.abc import AsyncIterator, Iterator
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
 import drillbook
 from drillbook import clock
+from drillbook.errors import DrillbookError, PreflightError, UndoError, UsageError
 from drillbook.experiments import plan as plans
 from drillbook.experiments.injection import Injector
 from drillbook.experiments.load import Loaded
@@ -26,18 +28,12 @@ from drillbook.load.config import GeneratorConfig
 from drillbook.load.process import Generator
 from drillbook.model.events import Phase, PhaseStarted, Planned, RunStarted
 from drillbook.model.plan import Plan
-from drillbook.model.verdict import RunStatus
+from drillbook.model.verdict import RunStatus, UndoState
 from drillbook.probes.collectors import instruments
 from drillbook.targets.target import Target
 from drillbook.undo import lease as leases
 from drillbook.undo.keeper import Keeper
-from drillbook.undo.record import UndoStore
-
-SIGNALS = {
-    signal.SIGINT: "interrupted (Ctrl-C)",
-    signal.SIGTERM: "told to end (SIGTERM)",
-    signal.SIGHUP: "the terminal was closed",
-}
+from drillbook.undo.record import FencedError, UndoStore
 
 
 async def resolve(loaded: Loaded, target: Target, *, seed: int, run_id: str = "dry-run") -> Plan:
@@ -47,48 +43,74 @@ async def resolve(loaded: Loaded, target: Target, *, seed: int, run_id: str = "d
         PreflightError: it cannot be done there.
 
     """
-    return await plans.make(loaded, target, run_id=run_id, seed=seed)
+    return await plans.resolve(loaded, target, run_id=run_id, seed=seed)
 
 
-async def drill(loaded: Loaded, target: Target, runs: Path, *, seed: int, sinks: tuple[Sink, ...] = ()) -> Path:
+async def drill(
+    loaded: Loaded,
+    target: Target,
+    runs: Path,
+    *,
+    seed: int,
+    sinks: tuple[Sink, ...] = (),
+    on_wait: Callable[[str], None] = lambda _: None,
+) -> Path:
     """Run the experiment; the run folder holds everything that is to be known of it.
+
+    Cancelling this ends the run early: it undoes first, and then gives the folder as usual. Before the run has begun it
+    only cancels.
 
     Raises:
         PreflightError: known before anything was touched; there is no run folder.
+        UsageError: the same, for a folder that cannot be made or a probe that is not trusted.
+        UndoError: something may be left, and the journal could not be written.
 
     """
     run_id = new_run_id()
-    plan = await resolve(loaded, target, seed=seed, run_id=run_id)
-    checks = await plans.preflight(plan, loaded, target)
-    plans.refuse(checks)
-    lease = await leases.acquire(target.kube, target.namespace, run_id)
-    try:
-        folder = new_folder(runs, loaded.path.stem)
-        recorder = Recorder(folder, sinks)
-        recorder.emit(await _start_line(loaded, target, run_id), sync=True)
-        recorder.emit(PhaseStarted(phase=Phase.PREFLIGHT))
-        for check in checks:
-            recorder.emit(check)
-        recorder.emit(Planned(plan=plan), sync=True)
-        store = await UndoStore.create(target.kube, target.namespace, run_id, loaded.experiment.title, folder)
-        store.fence = lease.check
-        async with _watched(target, store, run_id, folder), _generator(loaded, target, folder, seed) as load:
-            run = Run(
-                loaded.experiment,
-                plan,
-                recorder=recorder,
-                injector=Injector(plan, target, store, recorder),
-                load=load,
-                instruments=await instruments(loaded.experiment, target, recorder.emit),
-            )
-            lost = asyncio.create_task(_stop_when_lost(lease, run))
-            with _signals(run):
-                await run.execute()
-            lost.cancel()
-        recorder.close()
-    finally:
-        await lease.release()
+    plan, checks = await plans.prepare(loaded, target, run_id=run_id, seed=seed)
+    async with AsyncExitStack() as stack:
+        async with _nothing_broken_yet(stack):
+            lease = await leases.acquire(target.kube, target.namespace, run_id, on_wait=on_wait)
+            stack.push_async_callback(lease.release)
+            folder = new_folder(runs, loaded.path.stem)
+        async with _nothing_broken_yet(stack, folder):
+            recorder = Recorder(folder, sinks)
+            stack.callback(recorder.close)
+            recorder.emit(await _start_line(loaded, target, run_id), sync=True)
+            recorder.emit(PhaseStarted(phase=Phase.PREFLIGHT))
+            for check in checks:
+                recorder.emit(check)
+            recorder.emit(Planned(plan=plan), sync=True)
+            observers = await instruments(loaded.experiment, target, recorder.emit)
+            store = await stack.enter_async_context(_guarded(loaded, target, run_id, folder, lease))
+            load = await stack.enter_async_context(_generator(loaded, target, folder, seed))
+        point_latest(folder)
+        injector = Injector(plan, target, store, recorder)
+        run = Run(loaded.experiment, recorder=recorder, injector=injector, load=load, instruments=observers)
+        lost = asyncio.create_task(_stop_when_lost(lease, run), name="lease lost")
+        stack.callback(lost.cancel)
+        ended = await run.execute()
+    if recorder.failure is not None:
+        if ended.undo is UndoState.REMAINS:
+            raise UndoError(f"the undo failed, and {recorder.failure}", hint="drillbook recover")
+        raise recorder.failure
     return folder
+
+
+@contextlib.asynccontextmanager
+async def _nothing_broken_yet(stack: AsyncExitStack, folder: Path | None = None) -> AsyncIterator[None]:
+    """Whatever fails in here fails the preflight: what was brought up is taken down, and no run folder stays."""
+    try:
+        yield
+    except BaseException as error:
+        await stack.aclose()
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                folder.parent.rmdir()  # where this would have been its first run
+        if isinstance(error, DrillbookError) and not isinstance(error, UsageError | PreflightError):
+            raise PreflightError(error.message, error.hint) from error
+        raise
 
 
 def new_run_id() -> str:
@@ -97,32 +119,34 @@ def new_run_id() -> str:
 
 
 def new_folder(runs: Path, experiment: str) -> Path:
-    """A new folder ``runs/<experiment>/<time>``, and ``latest`` pointing at it.
+    """A new folder ``runs/<experiment>/<time>``.
 
     Raises:
         UsageError: it cannot be made.
 
     """
-    from drillbook.errors import UsageError
-
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", experiment) or "experiment"
-    parent = runs / name
+    parent = runs / (re.sub(r"[^A-Za-z0-9._-]+", "-", experiment) or "experiment")
     stamp = f"{_utc():%Y-%m-%dT%H-%M-%S}"
     try:
+        parent.mkdir(parents=True, exist_ok=True)
         for suffix in ["", *(f".{number}" for number in range(2, 100))]:
-            folder = parent / (stamp + suffix)
-            if not folder.exists():
-                break
-        folder.mkdir(parents=True)
-        latest = parent / "latest"
-        if latest.is_symlink() or not latest.exists():
-            latest.unlink(missing_ok=True)
-            latest.symlink_to(folder.name)
+            with contextlib.suppress(FileExistsError):
+                (parent / (stamp + suffix)).mkdir()
+                return parent / (stamp + suffix)
+        raise UsageError(f"there are a hundred runs of this second in {parent}")
     except OSError as error:
-        raise UsageError(
-            f"cannot make a run folder in {runs}: {error.strerror}", hint="choose another with --runs"
-        ) from None
-    return folder
+        hint = "choose another with --runs"
+        raise UsageError(f"cannot make a run folder in {runs}: {error.strerror}", hint=hint) from None
+
+
+def point_latest(folder: Path) -> None:
+    """Let ``latest`` beside the folder lead to it; a file of that name that is no link of ours stays."""
+    latest = folder.parent / "latest"
+    draft = folder.parent / f".latest.{folder.name}"
+    if latest.is_symlink() or not latest.exists():
+        with contextlib.suppress(OSError):
+            draft.symlink_to(folder.name)
+            draft.replace(latest)
 
 
 def _utc() -> datetime:
@@ -146,19 +170,45 @@ async def _start_line(loaded: Loaded, target: Target, run_id: str) -> RunStarted
 
 
 @contextlib.asynccontextmanager
-async def _watched(target: Target, store: UndoStore, run_id: str, folder: Path) -> AsyncIterator[None]:
-    """The watchdog looks on, and stays behind if anything remains to be undone."""
-    keeper = await Keeper.start(
-        run_id=run_id,
-        namespace=target.namespace,
-        kubeconfig=target.kubeconfig,
-        context=target.context,
-        folder=folder,
-    )
-    yield
-    if store.record.closed and not store.record.remaining:
-        await store.remove()
-        await keeper.goodbye()
+async def _guarded(
+    loaded: Loaded, target: Target, run_id: str, folder: Path, lease: leases.TargetLease
+) -> AsyncIterator[UndoStore]:
+    """The undo record, and a watchdog over it that stays behind while anything remains to be undone."""
+    store = await UndoStore.create(target.kube, target.namespace, run_id, loaded.experiment.title, folder)
+    keeper: Keeper | None = None
+    try:
+        keeper = await Keeper.start(
+            run_id=run_id,
+            namespace=target.namespace,
+            kubeconfig=target.kubeconfig,
+            context=target.context,
+            folder=folder,
+        )
+        store.fence = _fence(lease, keeper)
+        yield store
+    finally:
+        try:
+            await store.close("runner")
+            await store.remove()
+        except DrillbookError:
+            if keeper is not None:
+                keeper.abandon()
+        else:
+            if keeper is not None:
+                await keeper.goodbye()
+
+
+def _fence(lease: leases.TargetLease, keeper: Keeper) -> Callable[[], None]:
+    """What must be so at the very moment of an injection."""
+
+    def check() -> None:
+        lease.check()
+        if not keeper.alive:
+            raise FencedError(
+                "the watchdog has died; nothing is injected without it", hint="start the experiment again"
+            )
+
+    return check
 
 
 @contextlib.asynccontextmanager
@@ -174,16 +224,3 @@ async def _generator(loaded: Loaded, target: Target, folder: Path, seed: int) ->
 async def _stop_when_lost(lease: leases.TargetLease, run: Run) -> None:
     await lease.lost.wait()
     run.stop.set(RunStatus.INTERRUPTED, "another process took the target's Lease")
-
-
-@contextlib.contextmanager
-def _signals(run: Run) -> Iterator[None]:
-    """The first signal ends the body; undo then runs to its end whatever comes."""
-    loop = asyncio.get_running_loop()
-    for number, reason in SIGNALS.items():
-        loop.add_signal_handler(number, run.stop.set, RunStatus.INTERRUPTED, reason)
-    try:
-        yield
-    finally:
-        for number in SIGNALS:
-            loop.remove_signal_handler(number)

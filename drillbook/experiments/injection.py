@@ -12,12 +12,17 @@ from drillbook.model.events import FaultChanged, FaultState, UndoRecorded
 from drillbook.model.plan import Plan, PlannedFault
 from drillbook.model.undo import EntryState, UndoEntry, UndoOperation
 from drillbook.model.verdict import UndoState
+from drillbook.targets.kube import REQUEST_SECONDS
 from drillbook.targets.target import Target
 from drillbook.undo.record import UndoStore
 from drillbook.undo.undo import undo_all, undo_entry
 
 BITE_SECONDS = 15.0
 """How long a fault has to show its bite from outside, before the run says that it did not bite."""
+UNDO_SECONDS = 30.0
+"""How long the undo is tried, over an API server that is away, before the watchdog is left alone with it."""
+VERIFY_SECONDS = 10.0
+"""How long the last look at what was undone is tried."""
 
 AFTER_UNDO = {
     EntryState.UNDONE: FaultState.UNDONE,
@@ -34,8 +39,16 @@ class Injector:
         self._plan, self._target, self._store, self._recorder = plan, target, store, recorder
         self._steps: list[asyncio.Task[None]] = []
         self._held: set[str] = set()
+        self._striking: set[str] = set()
+        self._landed = 0.0
+        """When every request of ours must have taken effect or never will, monotonic seconds."""
         self._told: dict[str, FaultState] = {}
         """How the undo of each fault was told to have ended; looking at it once more is no news."""
+
+    @property
+    def began(self) -> bool:
+        """Whether any step was started."""
+        return bool(self._steps)
 
     @property
     def holding(self) -> bool:
@@ -50,11 +63,14 @@ class Injector:
             asyncio.create_task(self._step(fault, zero, event), name=fault.id)
             for fault, event in zip(self._plan.faults, proven, strict=True)
         ]
-        try:
-            await asyncio.gather(*(event.wait() for event in proven))
-        except asyncio.CancelledError:
-            await self._end_steps()
-            raise
+        await asyncio.gather(*(event.wait() for event in proven))
+        self.look()
+
+    def look(self) -> None:
+        """Raises what a step has died of: a bug, or a journal that cannot be written."""
+        for step in self._steps:
+            if step.done() and not step.cancelled():
+                step.result()
 
     async def _step(self, fault: PlannedFault, zero: float, proven: asyncio.Event) -> None:
         try:
@@ -63,6 +79,7 @@ class Injector:
             proven.set()
             if injected and fault.hold is not None:
                 await asyncio.sleep(fault.hold)
+            if not injected or fault.hold is not None:
                 await self._undo_one(fault)
         finally:
             self._held.discard(fault.id)
@@ -73,50 +90,57 @@ class Injector:
             entry = UndoEntry(id=fault.id, fault=fault.fault, operations=operations)
             await self._store.arm(entry)
             self._recorder.emit(UndoRecorded(entry=entry), sync=True)
+            if operations:
+                self._striking.add(fault.id)
 
-        self._tell(fault, FaultState.INJECTING)
+        self._tell(fault.id, FaultState.INJECTING)
         try:
             injected = await FAULTS[fault.fault].inject(fault, self._target, record)
         except (RefusedError, PreflightError) as error:
-            self._tell(fault, FaultState.REFUSED, str(error))
+            self._striking.discard(fault.id)
+            self._tell(fault.id, FaultState.REFUSED, str(error))
             return False
-        self._tell(fault, FaultState.INJECTED)
+        self._striking.discard(fault.id)
+        self._tell(fault.id, FaultState.INJECTED, injected.detail)
         bite = await FAULTS[fault.fault].verify(fault, injected, self._target, BITE_SECONDS)
-        self._tell(fault, FaultState.BIT if bite.bit else FaultState.NO_BITE, bite.detail)
+        self._tell(fault.id, FaultState.BIT if bite.bit else FaultState.NO_BITE, bite.detail)
         return True
 
     async def _undo_one(self, fault: PlannedFault) -> None:
+        """The step's own undo. Where it fails it is told, and tried again at the end of the run."""
         if fault.id not in {entry.id for entry in self._store.record.remaining}:
             return
-        self._tell(fault, FaultState.UNDOING)
-        self._tell_undone(await undo_entry(self._store, fault.id))
+        self._tell(fault.id, FaultState.UNDOING)
+        try:
+            self._tell_undone(await undo_entry(self._store, fault.id, seconds=UNDO_SECONDS))
+        except DrillbookError as error:
+            self._tell(fault.id, FaultState.UNDO_FAILED, str(error))
 
-    async def _end_steps(self) -> None:
+    async def undo_all(self) -> None:
+        """Close the record to injection, then undo what is still armed, last first. Never raises."""
         for step in self._steps:
             step.cancel()
         await asyncio.gather(*self._steps, return_exceptions=True)
-
-    async def undo_all(self) -> None:
-        """Close the record to injection, then undo what is still armed, last first."""
-        await self._end_steps()
+        if self._striking:
+            self._landed = clock.monotonic() + REQUEST_SECONDS
         for entry in self._store.record.remaining:
-            if entry.operations:
-                self._recorder.emit(FaultChanged(id=entry.id, state=FaultState.UNDOING), sync=True)
+            self._tell(entry.id, FaultState.UNDOING)
         try:
-            await undo_all(self._store, "runner", tell=self._tell_undone)
-        except DrillbookError as error:
+            await undo_all(self._store, "runner", seconds=UNDO_SECONDS, tell=self._tell_undone)
+        except Exception as error:  # noqa: BLE001 - also after a bug the rest of the run is told, and the watchdog goes on
+            told = self._recorder.keep(error)
             for entry in self._store.record.remaining:
-                self._recorder.emit(
-                    FaultChanged(id=entry.id, state=FaultState.UNDO_FAILED, detail=str(error)), sync=True
-                )
+                self._tell(entry.id, FaultState.UNDO_FAILED, told)
 
     async def verify_clean(self) -> UndoState:
-        """Look once more, after the client's time-outs: a request that was accepted early may have landed late."""
-        if not self._store.record.entries:
+        """Look at everything once more; where a request was cut off in flight, not before it must have landed."""
+        if not any(entry.operations for entry in self._store.record.entries):
             return UndoState.NOTHING
+        await asyncio.sleep(max(0.0, self._landed - clock.monotonic()))
         try:
-            await undo_all(self._store, "runner")
-        except DrillbookError:
+            await undo_all(self._store, "runner", seconds=VERIFY_SECONDS, tell=self._tell_undone)
+        except Exception as error:  # noqa: BLE001 - what cannot be proven to be clean is not
+            self._recorder.note(f"it cannot be seen whether everything is as before: {self._recorder.keep(error)}")
             return UndoState.REMAINS
         return UndoState.REMAINS if self._store.record.remaining else UndoState.CLEAN
 
@@ -124,7 +148,7 @@ class Injector:
         state = AFTER_UNDO[entry.state]
         if entry.operations and self._told.get(entry.id) is not state:
             self._told[entry.id] = state
-            self._recorder.emit(FaultChanged(id=entry.id, state=state, detail=entry.detail), sync=True)
+            self._tell(entry.id, state, entry.detail)
 
-    def _tell(self, fault: PlannedFault, state: FaultState, detail: str = "") -> None:
-        self._recorder.emit(FaultChanged(id=fault.id, state=state, detail=detail), sync=True)
+    def _tell(self, fault_id: str, state: FaultState, detail: str = "") -> None:
+        self._recorder.emit(FaultChanged(id=fault_id, state=state, detail=detail), sync=True)

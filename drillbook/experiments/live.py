@@ -15,7 +15,7 @@ from drillbook.model.verdict import Verdict
 from drillbook.probes import clocks, registry
 from drillbook.probes.index import Indexed
 from drillbook.probes.reading import Kind
-from drillbook.probes.suffering import HOLD_SECONDS
+from drillbook.probes.suffering import HOLD_SECONDS, first_token
 
 BLIND_SECONDS = 10.0
 """An abort condition that could not be read for this long counts as met: who cannot see must not go on. Users' own
@@ -158,8 +158,17 @@ def _overdue(index: Indexed, wanted: Expectation, now: float) -> bool:
     if wanted.within is None:
         return False
     anchor = evaluate.anchor_of(index, wanted.anchor)
-    lasting = wanted.is_event and wanted.probe != "detected"  # what came in time has yet to show that it lasts
-    return anchor is not None and now > anchor + wanted.within + STEP + (HOLD_SECONDS if lasting else 0.0)
+    if anchor is None or now <= anchor + wanted.within + STEP:
+        return False
+    return not (wanted.is_event and wanted.probe != "detected" and _proving(index, anchor + wanted.within))
+
+
+def _proving(index: Indexed, deadline: float) -> bool:
+    """Whether service came back in time, and has yet to show that it lasts."""
+    outage = clocks.turning_point(index)
+    if outage is None or outage.back is None:
+        return False
+    return outage.watched < HOLD_SECONDS and first_token(outage.back) <= deadline
 
 
 def _happened(index: Indexed, wanted: Expectation, now: float) -> bool:

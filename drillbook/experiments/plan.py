@@ -6,7 +6,12 @@ that a person mends everything in one go.
 
 from __future__ import annotations
 
-from drillbook.errors import PreflightError
+import asyncio
+from collections.abc import Awaitable, Sequence
+
+import msgspec
+
+from drillbook.errors import DrillbookError, PreflightError, RefusedError
 from drillbook.experiments.load import Loaded
 from drillbook.faults import blast
 from drillbook.faults.fault import Draw
@@ -17,17 +22,28 @@ from drillbook.model.experiment import Experiment
 from drillbook.model.plan import Permission, Plan, PlannedFault
 from drillbook.model.request import Outcome, Stream
 from drillbook.model.units import show
+from drillbook.probes.collectors.kubernetes import KINDS
 from drillbook.targets.target import Target
 
+
+def _watched() -> tuple[Permission, ...]:
+    kinds = [(version.rpartition("/")[0], plural) for version, plural in KINDS.values()]
+    return tuple(
+        Permission(verb=verb, group=group, resource=plural) for group, plural in kinds for verb in ("list", "watch")
+    )
+
+
 BASE_PERMISSIONS = (
-    Permission(verb="list", group="", resource="pods"),
-    Permission(verb="watch", group="", resource="pods"),
-    Permission(verb="create", group="", resource="configmaps"),
-    Permission(verb="update", group="", resource="configmaps"),
-    Permission(verb="create", group="coordination.k8s.io", resource="leases"),
-    Permission(verb="update", group="coordination.k8s.io", resource="leases"),
-)
-"""What every run needs beside its faults: to watch, to store the undo at the target, to hold the target's Lease."""
+    *_watched(),
+    *(
+        Permission(verb=verb, group="", resource="configmaps")
+        for verb in ("get", "list", "create", "update", "delete")
+    ),
+    *(
+        Permission(verb=verb, group="coordination.k8s.io", resource="leases") for verb in ("get", "create", "update")
+    ),
+)  # fmt: skip
+"""What every run needs beside its faults: to watch, to keep the undo at the target, to hold the target's Lease."""
 
 
 async def make(loaded: Loaded, target: Target, *, run_id: str, seed: int) -> Plan:
@@ -35,6 +51,7 @@ async def make(loaded: Loaded, target: Target, *, run_id: str, seed: int) -> Pla
 
     Raises:
         PreflightError: a step selects nothing, is unsupported there, or the blast radius exceeds the limits.
+        RefusedError: the target does not let us look.
 
     """
     experiment = loaded.experiment
@@ -58,34 +75,77 @@ async def make(loaded: Loaded, target: Target, *, run_id: str, seed: int) -> Pla
     )
 
 
+async def resolve(loaded: Loaded, target: Target, *, run_id: str, seed: int) -> Plan:
+    """What a run would do, for people; ``warnings`` say what would keep it from beginning. Touches nothing.
+
+    Raises:
+        PreflightError: it cannot be done there.
+
+    """
+    try:
+        with target.one_look():
+            plan = await make(loaded, target, run_id=run_id, seed=seed)
+            checks = [await _permissions(plan.permissions, target), await _engines(target)]
+    except RefusedError as error:
+        raise PreflightError(error.message, error.hint) from error
+    warnings = tuple(f"{check.name}: {check.detail}" for check in checks if not check.ok)
+    return msgspec.structs.replace(plan, warnings=warnings)
+
+
+async def prepare(loaded: Loaded, target: Target, *, run_id: str, seed: int) -> tuple[Plan, list[PreflightChecked]]:
+    """The plan, and everything that can be known before anything is touched, each as a check that held.
+
+    Raises:
+        PreflightError: names every check that did not.
+
+    """
+    checks = [PreflightChecked(name="target", ok=True, detail=f"{target.label} answers")]
+    plan: Plan | None = None
+    refusal: DrillbookError | None = None
+    try:
+        with target.one_look():
+            plan = await make(loaded, target, run_id=run_id, seed=seed)
+    except (PreflightError, RefusedError) as error:
+        refusal = error
+    needs = plan.permissions if plan else BASE_PERMISSIONS
+    checks.append(await _asked("permissions", _permissions(needs, target)))
+    checks.append(await _asked("engines", _engines(target)))
+    checks.append(await _asked("endpoint", _answers(loaded, target)))
+    failed = [check for check in checks if not check.ok]
+    if plan is not None and not failed:
+        return plan, checks
+    if refusal is not None and not failed:
+        raise PreflightError(refusal.message, refusal.hint)
+    told = [f"{check.name}: {check.detail}" for check in failed]
+    if refusal is not None and not any(refusal.message in each for each in told):
+        told.append(f"plan: {refusal.message}")
+    raise PreflightError(
+        "preflight failed: " + "; ".join(told),
+        hint="nothing was touched; `drillbook doctor` shows what the target allows",
+    )
+
+
 def longest(experiment: Experiment) -> float:
     """Seconds that the run takes at most, preflight and undo aside."""
     last = max(step.at for step in experiment.method)
     return experiment.warm_up + experiment.baseline + last + experiment.observe + experiment.settle
 
 
-async def preflight(plan: Plan, loaded: Loaded, target: Target) -> list[PreflightChecked]:
-    """Everything that can be known before anything is touched, each as a check that held or did not."""
-    checks = [PreflightChecked(name="target", ok=True, detail=f"{target.label} answers")]
-    missing = [need for need in plan.permissions if not await target.kube.can(placed(need, target.namespace))]
-    checks.append(
-        PreflightChecked(
-            name="permissions",
-            ok=not missing,
-            detail=f"missing: {', '.join(map(str, missing))}" if missing else f"all {len(plan.permissions)} granted",
-        )
-    )
-    engines = await target.pods("engine")
-    ready = [pod for pod in engines if pod_is_ready(pod)]
-    checks.append(
-        PreflightChecked(
-            name="engines",
-            ok=bool(engines) and len(ready) == len(engines),
-            detail=f"{len(ready)} of {len(engines)} ready",
-        )
-    )
-    checks.append(await _answers(loaded, target))
-    return checks
+async def missing(needs: Sequence[Permission], target: Target) -> list[Permission]:
+    """Those that the target's own API server would not grant us.
+
+    Raises:
+        UnreachableError: it does not answer.
+        RefusedError: it does not even let us ask.
+
+    """
+    granted = await asyncio.gather(*(target.kube.can(placed(need, target.namespace)) for need in needs))
+    return [need for need, allowed in zip(needs, granted, strict=True) if not allowed]
+
+
+def placed(need: Permission, namespace: str) -> Permission:
+    """The permission in the target's namespace, where it names none of its own."""
+    return need if need.namespace else msgspec.structs.replace(need, namespace=namespace)
 
 
 def pod_is_ready(pod: dict[str, object]) -> bool:
@@ -94,28 +154,25 @@ def pod_is_ready(pod: dict[str, object]) -> bool:
     return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
 
-def refuse(checks: list[PreflightChecked]) -> None:
-    """Stop here if any check failed.
-
-    Raises:
-        PreflightError: names every failed check.
-
-    """
-    failed = [check for check in checks if not check.ok]
-    if failed:
-        raise PreflightError(
-            "preflight failed: " + "; ".join(f"{check.name}: {check.detail}" for check in failed),
-            hint="nothing was touched; `drillbook doctor` shows what the target allows",
-        )
+async def _asked(name: str, check: Awaitable[PreflightChecked]) -> PreflightChecked:
+    """A check that could not even be asked has not held."""
+    try:
+        return await check
+    except (PreflightError, RefusedError) as error:
+        return PreflightChecked(name=name, ok=False, detail=error.message)
 
 
-def placed(need: Permission, namespace: str) -> Permission:
-    """The permission in the target's namespace, where it names none of its own."""
-    if need.namespace:
-        return need
-    return Permission(
-        verb=need.verb, group=need.group, resource=need.resource, subresource=need.subresource, namespace=namespace
-    )
+async def _permissions(needs: Sequence[Permission], target: Target) -> PreflightChecked:
+    lacking = await missing(needs, target)
+    detail = f"missing: {', '.join(map(str, lacking))}" if lacking else f"all {len(needs)} granted"
+    return PreflightChecked(name="permissions", ok=not lacking, detail=detail)
+
+
+async def _engines(target: Target) -> PreflightChecked:
+    engines = await target.pods("engine")
+    ready = sum(map(pod_is_ready, engines))
+    fit = bool(engines) and ready == len(engines)
+    return PreflightChecked(name="engines", ok=fit, detail=f"{ready} of {len(engines)} ready")
 
 
 async def _answers(loaded: Loaded, target: Target) -> PreflightChecked:
@@ -127,7 +184,6 @@ async def _answers(loaded: Loaded, target: Target) -> PreflightChecked:
     ) as client:
         record = await client.send("Say hello.", stream_kind=Stream.VERIFY, output_tokens=1)
     if record.outcome is not Outcome.OK or record.ttft is None:
-        return PreflightChecked(
-            name="endpoint", ok=False, detail=f"{url} gave no token: {record.outcome} {record.error}"
-        )
+        detail = f"{url} gave no token: {record.outcome} {record.error}".strip()
+        return PreflightChecked(name="endpoint", ok=False, detail=detail)
     return PreflightChecked(name="endpoint", ok=True, detail=f"{url} gave a token in {show(record.ttft, 'duration')}")

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 from drillbook import clock
 from drillbook.errors import DrillbookError
 from drillbook.experiments.injection import Injector
-from drillbook.experiments.live import baseline_problem, settled, tripped
+from drillbook.experiments.live import baseline_problem, settled, steady, tripped
 from drillbook.experiments.recorder import Recorder
 from drillbook.load.process import Generator
-from drillbook.model.events import AbortTripped, Noted, Phase, PhaseStarted, RunEnded
+from drillbook.model.events import AbortTripped, Phase, PhaseStarted, RunEnded
 from drillbook.model.experiment import Experiment
-from drillbook.model.plan import Plan
 from drillbook.model.verdict import RunStatus, UndoState
+from drillbook.probes.collectors import Instrument
 
 TICK = 0.5
 """How often abort conditions and the end of the observation are looked at, in seconds."""
@@ -30,9 +30,6 @@ DRAIN_MARGIN = 1.0
 or has shown that it hangs. Were they cut off before, a hang would pass as ``unknown``."""
 READ_OUT = 5.0
 """Seconds to read what the stopped generator still has to say."""
-
-Instrument = Callable[[], Awaitable[None]]
-"""Something that observes until it is cancelled: a watch, a health poller, a custom probe."""
 
 
 @dataclass
@@ -55,19 +52,33 @@ class Run:
     def __init__(
         self,
         experiment: Experiment,
-        plan: Plan,
         *,
         recorder: Recorder,
         injector: Injector,
         load: Generator,
         instruments: Sequence[Instrument],
     ) -> None:
-        self.experiment, self.plan = experiment, plan
+        self.experiment = experiment
         self.stop = Stop()
         self._recorder, self._injector, self._load, self._instruments = recorder, injector, load, instruments
 
     async def execute(self) -> RunEnded:
-        """Run to the end, whatever happens on the way, and write down how it ended."""
+        """Run to the end, whatever happens on the way, and write down how it ended.
+
+        Cancelling this ends the run early, as ``stop.set`` does, and then gives the end as usual: what was broken is
+        put back first, however often it is cancelled.
+        """
+        work = asyncio.create_task(self._carry_out(), name="run")
+        while not work.done():
+            try:
+                await asyncio.wait([work])
+            except asyncio.CancelledError as error:
+                self.stop.set(RunStatus.INTERRUPTED, str(error) or "cancelled")
+                if (task := asyncio.current_task()) is not None:
+                    task.uncancel()
+        return work.result()
+
+    async def _carry_out(self) -> RunEnded:
         async with self._observing():
             await self._body_until_stopped()
             undo = await self._put_back()
@@ -84,28 +95,34 @@ class Run:
         await asyncio.wait([body, stopped, watch], return_when=asyncio.FIRST_COMPLETED)
         for task in (body, watch, stopped):
             task.cancel()
-        results = await asyncio.gather(body, watch, stopped, return_exceptions=True)
-        for error in results[:2]:
+        for error in await asyncio.gather(body, watch, stopped, return_exceptions=True):
             if isinstance(error, Exception):
-                # A bug or a vanished target must not skip the undo: it is told by the run's status instead.
-                self.stop.set(RunStatus.CRASHED, f"{type(error).__name__}: {error}")
+                self._crashed(error)
 
     async def _body(self) -> None:
-        await asyncio.sleep(self.experiment.warm_up)
+        await self._warm_up()
         self._phase(Phase.BASELINE)
         await asyncio.sleep(self.experiment.baseline)
         unhealthy = baseline_problem(self._recorder.history, clock.monotonic())
         if unhealthy:
-            self._recorder.emit(Noted(actor="runner", text=f"nothing is injected: {unhealthy}"))
+            self._recorder.note(f"nothing is injected: {unhealthy}")
             return
         self._phase(Phase.INJECT)
-        zero = clock.monotonic()
-        await self._injector.inject_all(zero)
+        await self._injector.inject_all(clock.monotonic())
         self._phase(Phase.OBSERVE)
         began = clock.monotonic()
         while clock.monotonic() - began < self.experiment.observe:
             await asyncio.sleep(TICK)
+            self._injector.look()
             if not self._injector.holding and settled(self._recorder.history, clock.monotonic()):
+                return
+
+    async def _warm_up(self) -> None:
+        """Load that nothing is read off, until the steady state is seen, and for ``warm-up`` at most."""
+        began = clock.monotonic()
+        while clock.monotonic() - began < self.experiment.warm_up:
+            await asyncio.sleep(TICK)
+            if steady(self._recorder.history, clock.monotonic()):
                 return
 
     async def _watch_abort_conditions(self) -> None:
@@ -122,37 +139,55 @@ class Run:
     # -- the end: runs on every exit
 
     async def _put_back(self) -> UndoState:
+        self._recorder.forgiving = True
         self._phase(Phase.UNDO)
         await self._injector.undo_all()
         self._phase(Phase.SETTLE)
-        if self.stop.status in (RunStatus.COMPLETED, RunStatus.ABORTED):
-            await asyncio.sleep(self.experiment.settle)
-        whole = self.stop.status is RunStatus.COMPLETED
-        await self._stop_load(self.experiment.load.stall_timeout + DRAIN_MARGIN if whole else 0.0)
+        try:
+            await self._settle()
+            await self._stop_load()
+        except Exception as error:  # noqa: BLE001 - a bug in what only looks may not skip the proof
+            self._crashed(error)
         self._phase(Phase.VERIFY)
         return await self._injector.verify_clean()
 
-    async def _stop_load(self, drain: float) -> None:
-        try:
-            await self._load.stop(drain=drain)
-        except DrillbookError as error:
-            self._recorder.emit(Noted(actor="runner", text=f"the load generator: {error}"))
+    async def _settle(self) -> None:
+        """At least ``settle``; of a whole run until what is expected of the undo has happened, or is overdue."""
+        if not self._injector.began or self.stop.status not in (RunStatus.COMPLETED, RunStatus.ABORTED):
+            return
+        whole = self.stop.status is RunStatus.COMPLETED
+        least = self.experiment.settle
+        most = least + max(step.at for step in self.experiment.method) + self.experiment.observe
+        began = clock.monotonic()
+        while (passed := clock.monotonic() - began) < most:
+            if passed >= least and (not whole or settled(self._recorder.history, clock.monotonic())):
+                return
+            await asyncio.sleep(min(TICK, max(least - passed, TICK / 5)))
+            if whole and self.stop.event.is_set():
+                return
+
+    async def _stop_load(self) -> None:
+        whole = self._injector.began and self.stop.status is RunStatus.COMPLETED
+        await self._load.stop(drain=self.experiment.load.stall_timeout + DRAIN_MARGIN if whole else 0.0)
 
     def _phase(self, phase: Phase) -> None:
         self._recorder.emit(PhaseStarted(phase=phase), sync=True)
+
+    def _crashed(self, error: BaseException) -> None:
+        """A bug or a vanished target must not skip the undo: it is told by the run's status instead."""
+        self.stop.set(RunStatus.CRASHED, self._recorder.keep(error))
 
     # -- what looks on
 
     @contextlib.asynccontextmanager
     async def _observing(self) -> AsyncIterator[None]:
         """The load and all instruments, from before the baseline to after the proof that nothing is left."""
-        tasks = [asyncio.create_task(self._absorb_load(), name="load")]
-        tasks += [asyncio.create_task(self._instrument(each), name="instrument") for each in self._instruments]
+        load = asyncio.create_task(self._absorb_load(), name="load")
+        tasks = [load, *(asyncio.create_task(self._observe(each), name="instrument") for each in self._instruments)]
         try:
             yield
         finally:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(tasks[0]), timeout=READ_OUT)
+            await asyncio.wait([load], timeout=READ_OUT)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -162,11 +197,12 @@ class Run:
             async for line in self._load:
                 self._recorder.absorb(line)
         except DrillbookError as error:
-            # The records end here, and the missing ticks make the verdict inconclusive.
-            self._recorder.emit(Noted(actor="runner", text=f"the load generator failed: {error}"), sync=True)
+            # Nobody is watching the users any more, so nothing may stay broken; the missing ticks make the verdict.
+            self._recorder.note(str(error))
+            self.stop.set(RunStatus.ABORTED, str(error))
 
-    async def _instrument(self, instrument: Instrument) -> None:
+    async def _observe(self, instrument: Instrument) -> None:
         try:
             await instrument()
-        except DrillbookError as error:
-            self._recorder.emit(Noted(actor="runner", text=f"an instrument failed: {error}"), sync=True)
+        except Exception as error:  # noqa: BLE001 - whatever ails one instrument, the others go on, and so does the run
+            self._recorder.note(f"an instrument failed: {self._recorder.keep(error)}")
