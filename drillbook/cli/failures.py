@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,12 +14,25 @@ import click
 from drillbook import clock
 from drillbook.errors import DrillbookError, Exit, InvalidFileError
 
+_TERMINALS = [stream for stream in (0, 1, 2) if os.isatty(stream)]
 BROKEN_PIPE = 141
 """What a shell reports for a program that SIGPIPE ended: the reader of our output is gone."""
 
 
 def guard(command: Callable[[], Any]) -> NoReturn:
     """Run the command line and leave with its exit code."""
+    expect_signals()
+    try:
+        code = _carry_out(command)
+    except KeyboardInterrupt:  # once more, while the first was being told
+        code = Exit.INTERRUPTED
+    except OSError:
+        mute(0, 1, 2)  # nobody hears us: the reader of our output is gone, or the terminal
+        code = BROKEN_PIPE
+    sys.exit(int(code) if isinstance(code, int) else 0)
+
+
+def _carry_out(command: Callable[[], Any]) -> Any:
     try:
         code = command()
         sys.stdout.flush()
@@ -34,13 +48,40 @@ def guard(command: Callable[[], Any]) -> NoReturn:
         tell(error)
         code = error.exit_code
     except BrokenPipeError:
-        # Python would flush what is left at exit, and complain; there is nobody to read it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = BROKEN_PIPE
+        raise
     except Exception as error:  # noqa: BLE001 - the last resort: a bug of ours becomes one line, a file and exit code 70
         _bug(error)
         code = Exit.INTERNAL
-    sys.exit(int(code) if isinstance(code, int) else 0)
+    return code
+
+
+def expect_signals() -> None:
+    """From now on SIGTERM and a closed terminal do what Ctrl-C does: they end the command, with 130.
+
+    One that whoever started us ignores (``nohup``) stays ignored.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupted)
+
+
+def _interrupted(number: int, _: object) -> NoReturn:
+    if number == signal.SIGHUP:
+        hang_up()
+    raise KeyboardInterrupt
+
+
+def hang_up() -> None:
+    """The terminal is gone: what was written there goes nowhere, instead of failing."""
+    mute(*_TERMINALS)
+
+
+def mute(*streams: int) -> None:
+    """Let these file descriptors lead nowhere; Python would flush what is left there at exit, and complain."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in streams:
+        os.dup2(nowhere, stream)
+    os.close(nowhere)
 
 
 def tell(error: DrillbookError) -> None:

@@ -16,7 +16,6 @@ import os
 import random
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -74,6 +73,7 @@ class Round:
     status: str = "no run folder"
     undone: float | None = None
     """Seconds from ``kill -9`` until nothing was broken any more, where something was."""
+    meddled: bool = False
     superseded: bool = False
     problems: list[str] = field(default_factory=list)
 
@@ -95,7 +95,7 @@ class Lane:
         self.name, self.folder = name, folder
         folder.mkdir()
         found = asyncio.run(lifecycle.up(name, replicas=ENGINE_REPLICAS))
-        self.api, self.state_dir = Api(found.api_url), found.state_dir
+        self.api, self.state_dir, self.endpoint = Api(found.api_url), found.state_dir, found.endpoint
         outside.decoy_pod(self.api)
         self.decoy = outside.decoy_pod_process(self.state_dir)
         assert self.decoy is not None, "the decoy pod's process is not found"
@@ -107,6 +107,7 @@ class Lane:
 
     def attack(self, round_: Round) -> None:
         wait(self.api.is_settled, 60, "the sandbox to be well before the round")
+        wait(lambda: outside.tokens(self.endpoint), 60, "the router to give a token before the round")
         engines = outside.engine_processes(self.state_dir)
         place = self.folder / f"{round_.number:04}"
         runs = place / "runs"
@@ -126,9 +127,7 @@ class Lane:
         if not round_.problems:
             shutil.rmtree(place)
 
-    def _examine(
-        self, round_: Round, place: Path, before: set[tuple[int, int]], meddler: Meddler | None
-    ) -> None:
+    def _examine(self, round_: Round, place: Path, before: set[tuple[int, int]], meddler: Meddler | None) -> None:
         say = round_.problems.append
         try:
             wait(lambda: self.broken(round_, meddler) == "", 20, "nothing to be broken")
@@ -138,8 +137,8 @@ class Lane:
         gone = len(before - outside.engine_processes(self.state_dir))
         harmed = sum(step["fault"] == "pod-kill" for step in round_.method)
         harmed += sum(step is FEWER for step in round_.method)
-        if gone > 3 * (harmed + (meddler is not None and meddler.wrote)):
-            say(f"{gone} processes of engines are gone, with {harmed} pods to lose")
+        if gone > harmed + (meddler is not None and meddler.wrote):
+            say(f"{gone} engines are gone, with {harmed} pods to lose")
         decoy = outside.look(self.decoy.pid) if self.decoy else None
         if decoy is None or self.decoy is None or decoy.start != self.decoy.start or decoy.stopped:
             say(f"the decoy pod was touched: {decoy}")
@@ -150,7 +149,7 @@ class Lane:
         folders = [each.parent for each in place.glob("runs/*/*/journal.jsonl") if not each.parent.is_symlink()]
         for folder in folders:
             _examine_journal(round_, folder, meddler)
-        problem = _wrong_code(round_)
+        problem = _wrong_code(round_, text)
         if problem:
             say(problem + ": " + text[-600:])
         if meddler and meddler.wrote:
@@ -159,7 +158,11 @@ class Lane:
 
     def broken(self, round_: Round, meddler: Meddler | None = None) -> str:
         """What is not as it was, in words."""
-        found = [f"{each.title} {each.pid} stopped" for each in outside.pod_processes(self.state_dir).values() if each.stopped]
+        found = [
+            f"{each.title} {each.pid} stopped"
+            for each in outside.pod_processes(self.state_dir).values()
+            if each.stopped
+        ]
         for path, wanted in ((ENGINES, ENGINE_REPLICAS), (ROUTER, ROUTER_REPLICAS)):
             if meddler and meddler.wrote and round_.scaled and round_.scaled[0] == path:
                 wanted = round_.scaled[2]
@@ -272,7 +275,9 @@ class Assault:
         self.runner.kill()
         self._leave()
         command = [sys.executable, "-m", "drillbook", "recover", "--sandbox", self.lane.name]
-        code = subprocess.run([*command, "--runs", str(self.place / "runs")], stdout=self.output, stderr=self.output).returncode
+        code = subprocess.run(
+            [*command, "--runs", str(self.place / "runs")], stdout=self.output, stderr=self.output
+        ).returncode
         if code:
             self.round.problems.append(f"recover ended with {code}")
 
@@ -337,7 +342,7 @@ def _experiment(round_: Round) -> dict[str, Any]:
     return {
         "title": "An attacked run",
         "target": {"stack": "production-stack", "namespace": "llm"},
-        "load": {"rate": "15/s", "arrivals": "constant", "prompts": "chat", "output-tokens": 2, "stall-timeout": "1s", "timeout": "3s"},
+        "load": {"rate": "15/s", "arrivals": "constant", "output-tokens": 2, "stall-timeout": "1s", "timeout": "3s"},
         "warm-up": "0s", "baseline": "1s", "observe": "2s", "settle": "0s",
         "steady-state": ["goodput >= 10%"],
         "method": steps,
@@ -372,21 +377,26 @@ def _examine_journal(round_: Round, folder: Path, meddler: Meddler | None) -> No
     if round_.status == "completed" and round_.code in FINISHED and judgement.exit_code != round_.code:
         round_.problems.append(f"the journal says exit code {judgement.exit_code:d}, the runner {round_.code}")
     if meddler and meddler.wrote:
+        round_.meddled = True
         ends = [event for event in events if event["type"] == "fault-changed" and event["id"].endswith("scale")]
         round_.superseded = any(event["state"] == "superseded" for event in ends)
 
 
-def _wrong_code(round_: Round) -> str:
+def _wrong_code(round_: Round, text: str) -> str:
     """Whether the exit code is not one that the documentation gives for what happened."""
     finished = round_.code in FINISHED and round_.status == "completed"
     nothing = round_.status == "no run folder"
+    unwritten = round_.code == 70 and "No space left" in text
     match round_.way:
         case "left alone":
             fine = finished
         case "SIGINT" | "SIGTERM" | "terminal closed":
-            fine = finished or round_.code == 130
+            early = (
+                round_.code in (-1, -2, -15, 1) and nothing and (round_.moment or 9) < 1.0
+            )  # Python itself was starting
+            fine = finished or round_.code == 130 or early
         case "disk full":
-            fine = finished or (round_.code == 70 and round_.status == "crashed") or (round_.code == 4 and nothing)
+            fine = finished or (unwritten and not nothing) or (round_.code == 4 and nothing)
         case "control plane away for seconds":
             fine = finished or (round_.code == 4 and nothing) or (round_.code == 130 and round_.status == "interrupted")
         case "control plane away until after the run":
@@ -394,7 +404,9 @@ def _wrong_code(round_: Round) -> str:
         case "asleep for 8 s":
             fine = finished or (round_.code == 130 and round_.status == "interrupted") or (round_.code == 4 and nothing)
         case _:
-            fine = finished or (round_.code == -9 and (nothing or round_.status in ("crashed", "completed", "interrupted")))
+            fine = finished or (
+                round_.code == -9 and (nothing or round_.status in ("crashed", "completed", "interrupted"))
+            )
     return "" if fine else f"exit code {round_.code} of a run that was {round_.status}"
 
 
@@ -444,10 +456,14 @@ class Result:
             rows += [f"    {count:4} x {what}" for what, count in outcomes[way].most_common()]
         times = sorted(each.undone for each in self.rounds if each.undone is not None)
         if times:
-            figures = f"median {statistics.median(times):.2f} s, 90 % {times[int(0.9 * (len(times) - 1))]:.2f} s, most {times[-1]:.2f} s"
-            rows += ["", f"  kill -9 to undone, {len(times)} kills with a fault in place: least {times[0]:.2f} s, {figures}"]
-        meddled = [each for each in self.rounds if each.meddle]
-        rows.append(f"  somebody else wrote the field: {len(meddled)} rounds planned, superseded {sum(each.superseded for each in meddled)}")
+            marks = {"least": 0.0, "median": 0.5, "90 %": 0.9, "most": 1.0}
+            figures = [f"{name} {times[round(share * (len(times) - 1))]:.2f} s" for name, share in marks.items()]
+            rows += ["", f"  kill -9 to undone, {len(times)} kills with a fault in place: {', '.join(figures)}"]
+        meddled = [each for each in self.rounds if each.meddled]
+        superseded = sum(each.superseded for each in meddled)
+        rows.append(
+            f"  somebody else wrote the field in {len(meddled)} rounds: superseded in {superseded}, kept in all"
+        )
         return "\n".join(rows + [f"  PROBLEM {each}" for each in self.problems])
 
 
@@ -466,11 +482,11 @@ def attack(rounds: int, seed: int, minutes: float, lanes: int, only: str = "") -
             current = waiting.pop()
             try:
                 lane.attack(current)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - a bug of the attack's is a problem of its round, and the others go on
                 current.problems.append(f"the attack itself failed: {type(error).__name__}: {error}")
             done.append(current)
             if sys.stderr.isatty() or "DRILLBOOK_ATTACK_ROUNDS" in os.environ or current.problems:
-                print(f"{time.monotonic() - began:6.0f}s {current}", file=sys.stderr, flush=True)
+                sys.stderr.write(f"{time.monotonic() - began:6.0f}s {current}\n")
 
     threads = [threading.Thread(target=work, args=(lane,)) for lane in places]
     for thread in threads:
@@ -491,7 +507,7 @@ def attack(rounds: int, seed: int, minutes: float, lanes: int, only: str = "") -
     if not result.problems:
         shutil.rmtree(folder)
     else:
-        print(f"kept: {folder}", file=sys.stderr)
+        sys.stderr.write(f"kept: {folder}\n")
     return result
 
 
@@ -504,7 +520,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="only ways that contain this")
     options = parser.parse_args()
     result = attack(options.rounds, options.seed, options.minutes, options.lanes, options.only)
-    print(result.summary())
+    sys.stdout.write(f"{result.summary()}\n")
     return 1 if result.problems else 0
 
 

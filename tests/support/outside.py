@@ -133,9 +133,15 @@ def pod_processes(state_dir: Path) -> dict[int, Seen]:
 
 
 def engine_processes(state_dir: Path) -> set[tuple[int, int]]:
-    """Pid and start time of every process of an engine."""
+    """Pid and start time of every engine's own process, one a pod."""
     processes = pod_processes(state_dir).values()
-    return {(each.pid, each.start) for each in processes if each.title.startswith(("VLLM::", "vllm serve"))}
+    return {(each.pid, each.start) for each in processes if each.title == "VLLM::EngineCore"}
+
+
+def tokens(endpoint: str) -> bool:
+    """Whether the router gives an answer of one token."""
+    body = {"model": "tiny-llama", "prompt": "hello", "max_tokens": 1}
+    return bool((Api(endpoint).call("POST", "/v1/completions", body) or {}).get("choices"))
 
 
 DECOY = """
