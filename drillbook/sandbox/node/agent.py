@@ -14,6 +14,7 @@ from drillbook.sandbox.node.hollow import HollowNodes
 from drillbook.sandbox.node.host import Host
 from drillbook.sandbox.node.kubelet_server import KubeletServer
 from drillbook.sandbox.node.machine import Machine
+from drillbook.sandbox.node.metrics import Metrics
 from drillbook.sandbox.node.network import PodNetwork
 from drillbook.sandbox.node.pod import Pod
 from drillbook.sandbox.node.recorder import Recorder
@@ -58,6 +59,7 @@ class Agent:
                 group.create_task(server.run())
                 group.create_task(recorder.run())
                 group.create_task(HollowNodes(api).run())
+                group.create_task(Metrics(host, self.pods, machines).run())
                 for machine in machines:
                     group.create_task(self._watch(host, machine))
                 group.create_task(self._end_strays(host, machines))
