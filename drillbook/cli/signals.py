@@ -7,6 +7,8 @@ import signal
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from drillbook.cli import failures
+
 T = TypeVar("T")
 
 REASONS = {
@@ -32,6 +34,8 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         seen: set[str] = set()
 
         def cancel(reason: str) -> None:
+            if reason == REASONS[signal.SIGHUP]:
+                failures.hang_up()
             if not seen:
                 task.cancel(reason)
             seen.add(reason)
@@ -45,3 +49,5 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(main())
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
+    finally:
+        failures.expect_signals()  # the loop has put the defaults back
