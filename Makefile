@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 VLLM_ENV ?= .venv-vllm
+CHAOS_ENV ?= .venv-chaostoolkit
 DRILL  ?= experiments/replica-loss/pod-kill.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test demo-vllm vllm-env check format lint clean sandbox-down test-vllm
+.PHONY: help demo test demo-vllm vllm-env check format lint clean sandbox-down test-vllm chaostoolkit-env test-chaostoolkit
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -58,8 +59,19 @@ demo-vllm: $(BIN)/drillbook vllm-env  ## The same drill against two replicas of 
 test-vllm: $(VENV)/.dev vllm-env  ## The suite that needs real vLLM
 	@DRILLBOOK_VLLM_PYTHON=$(abspath $(VLLM_ENV))/bin/python $(BIN)/python -m pytest -m vllm
 
+chaostoolkit-env: $(CHAOS_ENV)/.done  ## Chaos Toolkit in an environment of its own, with drillbook as its extension
+
+# The newest Chaos Toolkit that declares support for Python 3.11; installed as a wheel, for its discovery reads RECORD.
+$(CHAOS_ENV)/.done: pyproject.toml
+	@$(PYTHON) -m venv $(CHAOS_ENV)
+	@$(CHAOS_ENV)/bin/python -m pip install --quiet --disable-pip-version-check '.[chaostoolkit]' chaostoolkit-addons
+	@touch $@
+
+test-chaostoolkit: $(VENV)/.dev chaostoolkit-env  ## Chaos Toolkit's experiments through `chaos run` and `drillbook run`
+	@$(BIN)/python -m pytest tests/chaostoolkit
+
 sandbox-down: $(BIN)/drillbook  ## Remove every sandbox of this user
 	@$(BIN)/drillbook sandbox down --all
 
 clean: ## Remove what was built and installed here
-	rm -rf $(VENV) $(VLLM_ENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VLLM_ENV) $(CHAOS_ENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

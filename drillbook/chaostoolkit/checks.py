@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from drillbook.chaostoolkit import jsonpath, keys
+from drillbook.chaostoolkit.mainthread import void
 from drillbook.document.node import Document
 from drillbook.errors import Problem
 from drillbook.model.expectation import suggest
@@ -244,10 +245,6 @@ class _Check:
         elif "strategy" in value:
             allowed = keys.ROLLBACK_STRATEGIES if section == "rollbacks" else keys.HYPOTHESIS_STRATEGIES
             self.one_of((*path, "strategy"), value["strategy"], allowed)
-
-
-def void(_: object) -> None:
-    """Drop a value."""
 
 
 def _is_number(value: Any) -> bool:

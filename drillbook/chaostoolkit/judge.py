@@ -86,6 +86,8 @@ def _actions(journal: Json) -> Iterator[Finding]:
             yield _finding(name, "bite", Verdict.INCONCLUSIVE, "it was not carried out: a dry run")
         elif item["status"] == "succeeded":
             yield _finding(name, "bite", Verdict.HELD, "it was carried out")
+        elif item["status"] == "aborted" and status_of(journal) is RunStatus.ABORTED:
+            yield _finding(name, "bite", Verdict.HELD, "it was ended with the run, before it was through")
         else:
             yield _finding(name, "bite", Verdict.INCONCLUSIVE, f"the action {_why(item)}")
 

@@ -8,9 +8,8 @@ but by ``judge``, from the journal.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -20,29 +19,33 @@ from drillbook.chaostoolkit.controls import Controls, InterruptedByControl
 from drillbook.chaostoolkit.guardian import Guardian
 from drillbook.chaostoolkit.journal import Journal
 from drillbook.chaostoolkit.load import ChaosExperiment, Json, must_be_trusted
+from drillbook.chaostoolkit.mainthread import MainThread, void
 from drillbook.chaostoolkit.performer import Performer
 from drillbook.chaostoolkit.redaction import Redactor
-from drillbook.chaostoolkit.threads import Threads
-from drillbook.experiments.drill import new_folder, new_run_id
+from drillbook.chaostoolkit.threads import ACTION, Threads
+from drillbook.experiments.drill import new_folder, new_run_id, point_latest
 from drillbook.experiments.run import Stop
 from drillbook.model.verdict import RunStatus
 
 BEFORE = ("default", "before-method-only", "continuously")
 AFTER = ("default", "after-method-only", "continuously")
 DURING = ("during-method-only", "continuously")
-SIGNALS = {
-    signal.SIGINT: "interrupted (Ctrl-C)",
-    signal.SIGTERM: "told to end (SIGTERM)",
-    signal.SIGHUP: "the terminal was closed",
+_SAFEGUARD = (RunStatus.ABORTED, "a safeguard asked for the end of the run")
+MEANINGS = {
+    signal.SIGINT: (RunStatus.INTERRUPTED, "interrupted (Ctrl-C)"),
+    signal.SIGTERM: (RunStatus.INTERRUPTED, "told to end (SIGTERM)"),
+    signal.SIGHUP: (RunStatus.INTERRUPTED, "the terminal was closed"),
+    signal.SIGUSR1: _SAFEGUARD,
+    signal.SIGUSR2: _SAFEGUARD,
 }
-SAFEGUARDS = (signal.SIGUSR1, signal.SIGUSR2)
-"""How ``chaoslib.exit`` lets a control or an activity ask for the end of the run."""
+"""The first signal ends the body; the rollbacks then run to their end whatever comes. With the last two,
+``chaoslib.exit`` lets a control or an activity ask for the end of the run."""
 
 Say = Callable[[str], None]
 
 
-async def run(experiment: ChaosExperiment, runs: Path, say: Say) -> Journal:
-    """Run it; the journal's folder holds everything that is to be known of it.
+async def run(experiment: ChaosExperiment, runs: Path, say: Say, main: MainThread) -> Journal:
+    """Run the experiment; its journal's folder holds all that is to be known. ``main`` is what serves this very call.
 
     Raises:
         UntrustedError: it names Python or programs, and nobody vouched for it.
@@ -52,7 +55,7 @@ async def run(experiment: ChaosExperiment, runs: Path, say: Say) -> Journal:
     must_be_trusted(experiment)
     preflight.check(experiment)
     data = deepcopy(experiment.data)
-    threads, notes = Threads(), list[str]()
+    threads, notes = Threads(main), list[str]()
     loaded = await variables.load(data, threads)
     data["title"] = str(loaded.fill(data["title"]))
     controls = Controls(data, threads, notes.append)
@@ -64,8 +67,10 @@ async def run(experiment: ChaosExperiment, runs: Path, say: Say) -> Journal:
         **{"run-id": new_run_id(), "path": str(experiment.path), "sha256": experiment.sha256, "notes": notes},
     )
     live = _Run(Performer(data, loaded, journal, controls, threads), say)
-    with _signals(live.stop):
-        await live.execute()
+    loop = asyncio.get_running_loop()
+    main.heard = lambda number: void(loop.call_soon_threadsafe(live.stop.set, *MEANINGS[signal.Signals(number)]))
+    await live.execute()
+    point_latest(journal.path.parent)
     return journal
 
 
@@ -198,7 +203,7 @@ class _Run:
     # -- the end: runs on every exit
 
     async def _roll_back(self) -> None:
-        left = [name for name in await self.performer.threads.end() if name.startswith("action ")]
+        left = [name for name in await self.performer.threads.end() if name.startswith(ACTION)]
         self.journal.ours["still-running"] = left
         self.journal.durable = False
         reason = rollbacks.why_not(self.journal.data, self.rollback_strategy)
@@ -230,24 +235,6 @@ _STATUSES = {
     RunStatus.INTERRUPTED: "interrupted",
     RunStatus.CRASHED: "aborted",
 }
-
-
-@contextlib.contextmanager
-def _signals(stop: Stop) -> Iterator[None]:
-    """The first signal ends the body; the rollbacks then run to their end whatever comes."""
-    loop = asyncio.get_running_loop()
-    meanings = {
-        **{number: (RunStatus.INTERRUPTED, reason) for number, reason in SIGNALS.items()},
-        **dict.fromkeys(SAFEGUARDS, (RunStatus.ABORTED, "a safeguard asked for the end of the run")),
-    }
-    meanings = {number: each for number, each in meanings.items() if signal.getsignal(number) is not signal.SIG_IGN}
-    for number, (status, reason) in meanings.items():
-        loop.add_signal_handler(number, stop.set, status, reason)
-    try:
-        yield
-    finally:
-        for number in meanings:
-            loop.remove_signal_handler(number)
 
 
 def plan(experiment: ChaosExperiment) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from pathlib import Path
 
@@ -46,10 +45,12 @@ def live(path: Path, where: Where, *, runs: Path, as_json: bool) -> int:
     """Run, judge, show; the exit code."""
     from drillbook.chaostoolkit.judge import judge
     from drillbook.chaostoolkit.load import load
+    from drillbook.chaostoolkit.mainthread import MainThread
     from drillbook.chaostoolkit.run import run
 
     _tell_extension(where)
-    written = asyncio.run(run(load(path), runs, say))
+    main, experiment = MainThread(), load(path)
+    written = main.serve(lambda: run(experiment, runs, say, main))
     judgement = judge(written.written)
     _show(judgement, written.path.parent, as_json=as_json)
     if written.trouble:
