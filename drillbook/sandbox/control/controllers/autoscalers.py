@@ -77,6 +77,8 @@ class Autoscalers(Controller):
         )
         view = scale.to_scale(kind, target)
         current = int(view["spec"]["replicas"])
+        # What is there when the autoscaler first looks counts as its first advice: nothing shrinks before the window.
+        self._advice.setdefault((namespace_of(hpa), name_of(hpa)), [(clock.monotonic(), current)])
         status["currentReplicas"] = int(view["status"]["replicas"])
         if current == 0:
             status["desiredReplicas"] = 0
