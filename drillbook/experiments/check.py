@@ -124,12 +124,24 @@ def _expected_bites(index: Indexed, experiment: Experiment) -> list[Finding]:
             undone = index.fault_moment(FaultState.UNDOING, name)
             window = Span(begun, min(undone or index.watched_until, index.watched_until))
             frame = evaluate.frame(index, step.bites, default=window)
-            finding = evaluate.finding(index, step.bites, "bite", frame)
+            finding = _news(index, step.bites, evaluate.finding(index, step.bites, "bite", frame))
         if finding.verdict is Verdict.REFUTED:
             reason = f"the fault did not bite: {finding.reason}"
             finding = msgspec.structs.replace(finding, verdict=Verdict.INCONCLUSIVE, reason=reason)
         found.append(finding)
     return found
+
+
+def _news(index: Indexed, bite: Expectation, finding: Finding) -> Finding:
+    """What was so before the fault already proves nothing of it."""
+    baseline = index.spans.get(Phase.BASELINE)
+    if finding.verdict is not Verdict.HELD or baseline is None:
+        return finding
+    before = evaluate.finding(index, bite, "bite", evaluate.Frame(baseline, None))
+    if before.verdict is not Verdict.HELD:
+        return finding
+    reason = f"it proves nothing, because it was so before the fault: {before.reason}"
+    return msgspec.structs.replace(finding, verdict=Verdict.INCONCLUSIVE, reason=reason)
 
 
 def _abort(index: Indexed, moment: float, event: AbortTripped) -> Finding:

@@ -90,14 +90,22 @@ def desired_engines(history: History) -> Steps:
     return steps
 
 
-def short_of_capacity(history: History) -> Steps:
-    """1 while fewer engines were ready than desired, else 0."""
+def missing_engines(history: History) -> Steps:
+    """How many engines fewer were ready than desired."""
     ready, desired = ready_engines(history), desired_engines(history)
     steps = Steps()
     for moment in sorted({*ready.times, *desired.times}):
         have, want = ready.at(moment), desired.at(moment)
         if have is not None and want is not None:
-            steps.set(moment, float(have < want))
+            steps.set(moment, max(0.0, want - have))
+    return steps
+
+
+def short_of_capacity(history: History) -> Steps:
+    """1 while fewer engines were ready than desired, else 0."""
+    lacking, steps = missing_engines(history), Steps()
+    for moment, count in zip(lacking.times, lacking.values, strict=True):
+        steps.set(moment, float(count > 0))
     return steps
 
 
@@ -157,10 +165,11 @@ class Restarts:
         return Reading(sum(grown.values()), samples=len(before), evidence=tuple(sorted(grown)))
 
 
-STEPS = {"ready-engines": ready_engines, "desired-engines": desired_engines}
+STEPS = {"ready-engines": ready_engines, "desired-engines": desired_engines, "missing-engines": missing_engines}
 
 PROBES: tuple[Probe, ...] = (
     Level("ready-engines", "engine pods that are Ready and not being deleted"),
     Level("desired-engines", "engine pods that the Deployments ask for"),
+    Level("missing-engines", "how many engine pods fewer are Ready than desired"),
     Restarts(),
 )

@@ -43,7 +43,8 @@ class Event:
         lost = clocks.capacity_lost(index) if self.name == "recovered" else None
         if outage is None and lost is None:
             return self._unharmed(index, index.injected)
-        unproven = outage is not None and outage.back is not None
+        for_good = lost is not None and lost.end == float("inf")  # known: the capacity never came back
+        unproven = outage is not None and outage.back is not None and not for_good
         return Reading(None, complete=not unproven, reason=moment.why)
 
     def _unharmed(self, index: Indexed, injected: float) -> Reading:

@@ -67,6 +67,18 @@ def test_the_bite_that_the_experiment_asked_for_holds_for_a_moment_of_the_fault(
     assert check.judge(run.history).verdict is Verdict.HELD
 
 
+def test_a_bite_that_was_there_before_the_fault_proves_nothing():
+    run = drill(expect=EASY, method=[{"fault": "pod-kill", "bites": "ready-engines < 9"}])
+    run.pod(1.0, "e0", ready=False).pod(2.0, "e0")
+    inconclusive(run, because="it proves nothing, because it was so before the fault")
+
+
+def test_an_engine_too_few_is_a_bite_however_many_there_are():
+    run = drill(expect=EASY, method=[{"fault": "pod-kill", "bites": "missing-engines >= 1"}])
+    run.pod(1.0, "e0", ready=False).pod(2.0, "e0")
+    assert check.judge(run.history).verdict is Verdict.HELD
+
+
 def test_the_pod_was_dead_before_the_fault():
     run = Run(
         expect=EASY, method=[{"fault": "pod-kill", "bites": "ready-engines < 3"}], steady_state=["ready-engines == 3"]

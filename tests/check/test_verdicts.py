@@ -172,3 +172,10 @@ def test_what_a_run_left_behind_others_may_have_undone_since(writer, state, undo
     run = Run().start().add(-0.1, UndoRecorded(entry=ENTRY)).pods().inject().load().health().end(undo=UndoState.REMAINS)
     run.add(99.0, FaultChanged(id="0-pod-kill", state=state), writer=writer)
     assert check.judge(run.history).undo is undo
+
+
+def test_a_replacement_that_never_comes_is_refuted_though_users_were_served_again():
+    run = drill(broken(0, 2), expect=["recovered within 20s of inject"])
+    run.pod(0.1, "e0", ready=False)
+    (finding,) = [each for each in check.judge(run.history).findings if each.role == "expect"]
+    assert (finding.verdict, "fewer engines than desired were ready to the end" in finding.reason) == (REFUTED, True)
