@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+import asyncio
+import os
 import subprocess
 
 import pytest
 from control_plane import kube, main_loop, namespace, own_plane, shared_plane
+from drill_bench import Bench, until
+from faulty_proxy import FaultyProxy
+
+from drillbook.sandbox import lifecycle
 
 __all__ = ["kube", "main_loop", "namespace", "own_plane", "shared_plane"]
 
@@ -23,3 +29,41 @@ def small_disk(tmp_path):
     yield make
     for folder in made:
         subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture(scope="session")
+def sandbox(tmp_path_factory):
+    """One sandbox with three engines for all runs here; its home is that of every process that a test starts."""
+    if os.geteuid() != 0:
+        pytest.skip("process faults need PID namespaces, and those need root")
+    before, os.environ["DRILLBOOK_HOME"] = os.environ.get("DRILLBOOK_HOME"), str(tmp_path_factory.mktemp("home"))
+    yield asyncio.run(lifecycle.up("failing", settings={"backoff_initial": 0.5, "backoff_max": 1.0}))
+    asyncio.run(lifecycle.down("failing"))
+    if before is None:
+        del os.environ["DRILLBOOK_HOME"]
+    else:
+        os.environ["DRILLBOOK_HOME"] = before
+
+
+class Failing(Bench):
+    """A bench whose runs reach the API server through a proxy that can fail."""
+
+    def __init__(self, sandbox, folder, proxy) -> None:
+        super().__init__(sandbox, folder)
+        self.proxy = proxy
+
+    def start_through(self, experiment, token: str = ""):
+        kubeconfig = self.proxy.kubeconfig(self.folder / "kubeconfig", token=token)
+        return self.start(experiment, where=("--kubeconfig", str(kubeconfig), "--endpoint", self.sandbox.endpoint))
+
+
+@pytest.fixture
+def bench(sandbox, tmp_path):
+    """The sandbox with all its engines ready and none stopped; nothing of the test's is left running."""
+    proxy = FaultyProxy(sandbox.api_url)
+    bench = Failing(sandbox, tmp_path, proxy)
+    until(bench.whole, 30)
+    until(lambda: not bench.stopped(), 15)
+    yield bench
+    bench.close()
+    proxy.close()

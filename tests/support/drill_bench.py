@@ -16,7 +16,10 @@ from typing import Any
 
 import yaml
 
+from drillbook.experiments.drill import drill
+from drillbook.experiments.load import load
 from drillbook.sandbox.lifecycle import Sandbox
+from drillbook.targets.target import open_target
 
 DRILLBOOK = (sys.executable, "-m", "drillbook")
 ENGINES = "/api/v1/namespaces/llm/pods?labelSelector=app.kubernetes.io/component%3Dserving-engine"
@@ -89,6 +92,7 @@ class Bench:
         """An experiment file; keyword arguments are its keys, ``_`` for ``-``."""
         written = {
             "title": "A drill of the tests",
+            "target": {"stack": "production-stack", "namespace": "llm"},
             "load": LOAD,
             "warm-up": "0s",
             "baseline": "3s",
@@ -102,7 +106,9 @@ class Bench:
         path.write_text(yaml.safe_dump(written, sort_keys=False), encoding="utf-8")
         return path
 
-    def shell(self, *words: object, seconds: float = 60) -> subprocess.CompletedProcess[str]:
+    def shell(
+        self, *words: object, seconds: float = 60, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """Any command, to its end."""
         return subprocess.run(
             [*DRILLBOOK, *map(str, words)],
@@ -117,9 +123,12 @@ class Bench:
         """A command about this sandbox."""
         return self.shell(command, *words, "--sandbox", self.sandbox.name)
 
-    def start(self, experiment: Path, *words: str, program: tuple[str, ...] = DRILLBOOK) -> Running:
-        """``drillbook run``, in the background."""
-        command = [*program, "run", str(experiment), "--sandbox", self.sandbox.name, "--runs", str(self.runs), *words]
+    def start(
+        self, experiment: Path, *words: str, program: tuple[str, ...] = DRILLBOOK, where: tuple[str, ...] = ()
+    ) -> Running:
+        """``drillbook run``, in the background; against the sandbox unless ``where`` says otherwise."""
+        where = where or ("--sandbox", self.sandbox.name)
+        command = [*program, "run", str(experiment), *where, "--runs", str(self.runs), *words]
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.folder, start_new_session=True
         )
@@ -130,6 +139,12 @@ class Bench:
         """``drillbook run`` to its end: exit code, stdout, stderr, run folder."""
         running = self.start(experiment, *words)
         return *running.end(), running.folder
+
+    async def drill(self, experiment: Path, *, sinks: tuple[Any, ...] = (), **spec: Any) -> Path:
+        """The run in this very process: for tests that break parts of it, or that it refuses at once."""
+        loaded = load(experiment)
+        async with await open_target(loaded.experiment.target.model_copy(update=spec), sandbox=self.sandbox) as target:
+            return await drill(loaded, target, self.runs, seed=1, sinks=sinks)
 
     def close(self) -> None:
         for running in self._started:
@@ -174,6 +189,11 @@ class Bench:
         items = self.call("GET", "/api/v1/namespaces/llm/configmaps")["items"]
         names = [str(item["metadata"]["name"]) for item in items]
         return [name for name in names if name.startswith("drillbook-undo")]
+
+    def holder(self) -> str:
+        """The run that holds the target's Lease."""
+        leases = self.call("GET", "/apis/coordination.k8s.io/v1/namespaces/llm/leases")["items"]
+        return "".join(str(lease["spec"].get("holderIdentity") or "") for lease in leases)
 
     def versions(self) -> dict[str, str]:
         """The resourceVersion of every object that a drill could touch."""
