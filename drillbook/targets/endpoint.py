@@ -63,7 +63,8 @@ async def ask(url: str) -> Endpoint:
             served = (await response.json(content_type=None))["data"]
             return Endpoint(url.rstrip("/"), str(served[0]["id"]) if served else "")
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise UnreachableError(f"{url} does not answer: {error or type(error).__name__}") from error
+        why = f"not within {ASK_SECONDS:g} s" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+        raise UnreachableError(f"{url} does not answer: {why}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise UnreachableError(f"{url}/v1/models is not an OpenAI-compatible list of models") from error
 

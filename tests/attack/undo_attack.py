@@ -47,10 +47,10 @@ WAYS = {
     "control plane away until after the run": 0.3,
 }
 """How often each way is chosen, relative to one another."""
-HANG = {"fault": "process-hang", "role": "engine", "count": 1, "for": "1500ms"}
-ROUTERS = {"fault": "scale", "role": "router", "replicas": ROUTER_REPLICAS + 1, "for": "1500ms"}
-MORE = {"fault": "scale", "role": "engine", "replicas": ENGINE_REPLICAS + 1, "for": "1500ms"}
-FEWER = {"fault": "scale", "role": "engine", "replicas": ENGINE_REPLICAS - 1, "for": "1500ms"}
+HANG = {"fault": "process-hang", "role": "engine", "count": 1, "for": "2500ms"}
+ROUTERS = {"fault": "scale", "role": "router", "replicas": ROUTER_REPLICAS + 1, "for": "2500ms"}
+MORE = {"fault": "scale", "role": "engine", "replicas": ENGINE_REPLICAS + 1, "for": "2500ms"}
+FEWER = {"fault": "scale", "role": "engine", "replicas": ENGINE_REPLICAS - 1, "for": "2500ms"}
 KILL = {"fault": "pod-kill", "role": "engine", "count": 1, "grace": "0s"}
 METHODS: tuple[tuple[dict[str, Any], ...], ...] = (
     (HANG,), (HANG | {"count": "all"},), (ROUTERS, HANG), (MORE,), (HANG, MORE, KILL), (KILL, HANG), (FEWER,),
@@ -223,7 +223,7 @@ class Assault:
         until = time.monotonic() + (20 if self.round.moment is None else self.round.moment)
         while time.monotonic() < until and self.runner.poll() is None:
             if self.round.moment is None and self._fault_is_seen():
-                time.sleep(random.uniform(0, 0.8))
+                time.sleep(random.uniform(0, 0.5))
                 return
             time.sleep(0.03)
 
@@ -343,7 +343,7 @@ def _experiment(round_: Round) -> dict[str, Any]:
         "title": "An attacked run",
         "target": {"stack": "production-stack", "namespace": "llm"},
         "load": {"rate": "15/s", "arrivals": "constant", "output-tokens": 2, "stall-timeout": "1s", "timeout": "3s"},
-        "warm-up": "0s", "baseline": "1s", "observe": "2s", "settle": "0s",
+        "warm-up": "0s", "baseline": "1s", "observe": "3s", "settle": "0s",
         "steady-state": ["goodput >= 10%"],
         "method": steps,
         "limits": {"capacity-left": "0%"},
@@ -418,15 +418,15 @@ def _rounds(count: int, seed: int) -> list[Round]:
         way = ways[number] if number < len(ways) - 2 else chance.choices(ways, list(WAYS.values()))[0]
         method = chance.choice(METHODS)
         scales = any(step["fault"] == "scale" for step in method)
-        aimed = way not in ("left alone", "disk full") and chance.random() < (0.7 if "kill" in way else 0.5)
+        aimed = way not in ("left alone", "disk full") and chance.random() < (0.8 if "kill" in way else 0.5)
         rounds.append(
             Round(
                 number=number,
                 way=way,
                 method=method,
-                moment=None if aimed else chance.uniform(0.0, 7.0) if way not in ("left alone", "disk full") else 0.0,
+                moment=None if aimed else chance.uniform(0.0, 10.0) if way not in ("left alone", "disk full") else 0.0,
                 meddle=scales and chance.random() < 0.3,
-                size=chance.choice((100, 160, 200, 240, 300)) if way == "disk full" else 0,
+                size=chance.choice((40, 72, 80, 88, 96, 120, 200)) if way == "disk full" else 0,
             )
         )
     return rounds
@@ -470,6 +470,7 @@ class Result:
 def attack(rounds: int, seed: int, minutes: float, lanes: int, only: str = "") -> Result:
     """Attack until all rounds are over or the time is."""
     began = time.monotonic()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # one that is ignored would be so for the runners as well
     folder = Path(tempfile.mkdtemp(prefix="drillbook-attack-"))
     os.environ.setdefault("DRILLBOOK_HOME", str(folder / "home"))
     decoy = Decoy(folder)
