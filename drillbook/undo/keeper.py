@@ -93,9 +93,8 @@ class Keeper:
         """The run is over and clean: the watchdog leaves. One that is gone already does no harm."""
         self._say(GOODBYE)
         try:
-            async with asyncio.timeout(LEAVE_SECONDS):
-                await asyncio.to_thread(self._process.wait, LEAVE_SECONDS)
-        except (TimeoutError, subprocess.TimeoutExpired):
+            await asyncio.to_thread(self._process.wait, LEAVE_SECONDS)
+        except subprocess.TimeoutExpired:
             await self._end()
 
     def abandon(self) -> None:
@@ -113,13 +112,17 @@ class Keeper:
     def _say(self, words: bytes) -> None:
         """The last words."""
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         with contextlib.suppress(OSError, ValueError):
             self._process.stdin.write(words)
+        with contextlib.suppress(OSError):
             self._process.stdin.close()
+        self._process.stdout.close()
 
     async def _end(self) -> None:
         self._process.kill()
         await asyncio.to_thread(self._process.wait)
+        self._say(b"")
 
 
 def _absolute(path: Path | None) -> str:
