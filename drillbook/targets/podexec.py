@@ -56,7 +56,7 @@ async def run(
     try:
         async with asyncio.timeout(timeout):
             url, headers = await connection.sign("GET", f"{paths.pod(namespace, pod)}/exec", params, None, "*/*")
-            headers["sec-websocket-protocol"] = protocol
+            headers |= {"Accept": "*/*", "sec-websocket-protocol": protocol}  # any narrower Accept is answered with 406
             stream = await connection.client.request("GET", url, headers=headers, _preload_content=False)
             async with stream as socket:
                 if stdin is not None:

@@ -91,6 +91,8 @@ class KubeletProxy:
 
     async def connect(self, request: web.Request, pod: Json, verb: str) -> web.StreamResponse:
         """``exec`` or ``attach``. Raises ApiError."""
+        if "*/*" not in request.headers.get("Accept", "*/*"):
+            raise statuses.ApiError(406, "NotAcceptable", "406: Not Acceptable")
         if request.headers.get("Upgrade", "").lower() != "websocket":
             raise statuses.bad_request("only WebSocket is spoken here (v5.channel.k8s.io), SPDY is not")
         container = self._container(pod, request.query.get("container", ""))

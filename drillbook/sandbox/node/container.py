@@ -168,11 +168,13 @@ class Container:
             self._event("Failed", f"Error: {message}", warning=True)
             self._record_end(Exit(code=128, finished=clock.wall()), reason="StartError", message=message)
             return True
-        self._running, self.ready, self.started = True, False, False
+        hook = (self.definition.get("lifecycle") or {}).get("postStart")
+        waits = hook or self.definition.get("startupProbe") or (self.field == "initContainers" and not self.is_sidecar)
+        self._running, self.started = True, not waits  # what has no probe is told as ready at once with its running
+        self.ready = self.started and not self.definition.get("readinessProbe")
         self.state = {"running": {"startedAt": times.stamp(self._begun)}}
         self._event("Started", f"Started container {self.name}")
         self._home.changed()
-        hook = (self.definition.get("lifecycle") or {}).get("postStart")
         if hook:
             await self._post_start(hook, spec)
         self._probe()
