@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 
-from drillbook.errors import UnreachableError
+from drillbook.errors import UnreachableError, UsageError
 from drillbook.targets import paths
 from drillbook.targets.kube import Kube
 
@@ -49,7 +50,13 @@ async def ask(url: str) -> Endpoint:
     """Ask ``/v1/models`` what is served.
 
     :raises UnreachableError: no answer, or none of an OpenAI-compatible API.
+    :raises UsageError: the URL holds a user's name or password, which journals and reports would tell.
     """
+    if "@" in urlsplit(url).netloc:
+        raise UsageError(
+            f"the endpoint's URL holds credentials: {_without_credentials(url)}",
+            hint="leave them out; a URL is written into every journal and report",
+        )
     timeout = aiohttp.ClientTimeout(total=ASK_SECONDS, sock_connect=2.0)
     try:
         async with (
@@ -67,6 +74,11 @@ async def ask(url: str) -> Endpoint:
         raise UnreachableError(f"{url} does not answer: {why}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise UnreachableError(f"{url}/v1/models is not an OpenAI-compatible list of models") from error
+
+
+def _without_credentials(url: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc="***@" + parts.netloc.rpartition("@")[2]))
 
 
 def _fronts(service: dict[str, Any], pods: list[dict[str, Any]]) -> bool:

@@ -56,6 +56,10 @@ class Failing(Bench):
         kubeconfig = self.proxy.kubeconfig(self.folder / "kubeconfig", token=token)
         return self.start(experiment, where=("--kubeconfig", str(kubeconfig), "--endpoint", self.sandbox.endpoint))
 
+    def until_put_back(self) -> None:
+        until(lambda: self.stopped() == 0, 15)
+        until(lambda: self.records() == [], 30)
+
 
 @pytest.fixture
 def bench(sandbox, tmp_path):

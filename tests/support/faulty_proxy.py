@@ -25,6 +25,7 @@ class Answer:
 
     code: int
     retry_after: str = ""
+    body: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class FaultyProxy:
         self._upstream = (parts.hostname or "", parts.port or 80)
         self.fault: Callable[[str, str], Fault] = lambda _method, _path: None
         self.refused: list[str] = []
+        self.tokens: set[str] = set()
+        """The bearer tokens that came with requests."""
         self._watches: set[socket.socket] = set()
         proxy = self
 
@@ -103,6 +106,8 @@ class FaultyProxy:
         head, _, body = head.partition(b"\r\n\r\n")
         first, *headers = head.split(b"\r\n")
         method, path, _ = first.decode().split(" ", 2)
+        said = [line.partition(b":")[2].decode() for line in headers if line.lower().startswith(b"authorization:")]
+        self.tokens |= {each.strip().removeprefix("Bearer ") for each in said}
         fault = self.fault(method, path)
         if isinstance(fault, Answer):
             self.refused.append(f"{method} {path}")
@@ -141,9 +146,8 @@ class FaultyProxy:
 def _answer(client: socket.socket, fault: Answer) -> None:
     if not fault.code:
         return
-    body = json.dumps(
-        {"kind": "Status", "apiVersion": "v1", "code": fault.code, "message": "so the test wants it"}
-    ).encode()
+    status = {"kind": "Status", "apiVersion": "v1", "code": fault.code, "message": "so the test wants it"}
+    body = fault.body or json.dumps(status).encode()
     head = [
         f"HTTP/1.1 {fault.code} No",
         "Content-Type: application/json",
