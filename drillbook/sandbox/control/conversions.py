@@ -1,4 +1,7 @@
-"""Between the served versions of one resource: ``autoscaling/v1`` is ``v2`` with one CPU metric."""
+"""Between the served versions of one resource.
+
+``autoscaling/v1`` is ``v2`` with one CPU metric; ``events.k8s.io`` has the core's events under newer names of fields.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,15 @@ from drillbook.sandbox.control.objects import Json, annotations_of, copy, dig
 
 _METRICS = "autoscaling.alpha.kubernetes.io/metrics"
 _BEHAVIOR = "autoscaling.alpha.kubernetes.io/behavior"
+_EVENT_FIELDS = {
+    "regarding": "involvedObject",
+    "note": "message",
+    "reportingController": "reportingComponent",
+    "deprecatedSource": "source",
+    "deprecatedFirstTimestamp": "firstTimestamp",
+    "deprecatedLastTimestamp": "lastTimestamp",
+    "deprecatedCount": "count",
+}
 
 
 def to_storage(kind: Kind, obj: Json) -> Json:
@@ -16,6 +28,8 @@ def to_storage(kind: Kind, obj: Json) -> Json:
     if not kind.storage:
         return obj
     obj["apiVersion"] = kind.stored_api_version
+    if kind.stored_in is not None:
+        return _renamed(obj, _EVENT_FIELDS)
     if kind.group != "autoscaling":
         return obj  # versions of a custom resource differ in their name only
     spec = obj.get("spec") or {}
@@ -43,6 +57,8 @@ def from_storage(kind: Kind, obj: Json) -> Json:
         return obj
     result = copy(obj)
     result["apiVersion"] = kind.api_version
+    if kind.stored_in is not None:
+        return {"eventTime": None, **_renamed(result, {old: new for new, old in _EVENT_FIELDS.items()})}
     if kind.group != "autoscaling":
         return result
     spec, rest = result.get("spec") or {}, []
@@ -64,3 +80,11 @@ def from_storage(kind: Kind, obj: Json) -> Json:
             status["currentCPUUtilizationPercentage"] = dig(metric, "resource", "current", "averageUtilization")
     status.pop("conditions", None)
     return result
+
+
+def _renamed(obj: Json, names: dict[str, str]) -> Json:
+    """The object with some of its fields under other names, in place."""
+    for name, other in names.items():
+        if name in obj:
+            obj[other] = obj.pop(name)
+    return obj

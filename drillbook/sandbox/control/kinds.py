@@ -41,6 +41,8 @@ class Kind:
     """Whether it is written to the database: measurements are not."""
     storage: str = ""
     """The version it is stored in, where that is another one."""
+    stored_in: str | None = None
+    """The API group it is stored in, where that is another one: ``events.k8s.io`` is another look at core events."""
     columns: tuple[Column, ...] = ()
     scale_paths: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]] = field(
         default=(("spec", "replicas"), ("status", "replicas"), ())
@@ -55,7 +57,8 @@ class Kind:
     @property
     def resource(self) -> str:
         """``pods``, ``deployments.apps``: the name in error messages, and the key in the store."""
-        return f"{self.plural}.{self.group}" if self.group else self.plural
+        group = self._stored_group
+        return f"{self.plural}.{group}" if group else self.plural
 
     @property
     def singular(self) -> str:
@@ -63,8 +66,12 @@ class Kind:
 
     @property
     def stored_api_version(self) -> str:
-        version = self.storage or self.version
-        return f"{self.group}/{version}" if self.group else version
+        version, group = self.storage or self.version, self._stored_group
+        return f"{group}/{version}" if group else version
+
+    @property
+    def _stored_group(self) -> str:
+        return self.group if self.stored_in is None else self.stored_in
 
 
 class Kinds:

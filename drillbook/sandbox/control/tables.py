@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from drillbook.sandbox.control import columns, times
+from drillbook.sandbox.control import columns, conversions, times
 from drillbook.sandbox.control.kinds import Kind
-from drillbook.sandbox.control.objects import Json, dig, meta, name_of
+from drillbook.sandbox.control.objects import Json, copy, dig, meta, name_of
 
 _NAME = {
     "name": "Name",
@@ -33,6 +33,8 @@ def table(kind: Kind, objects: Iterable[Json], include: str, resource_version: s
         definitions.insert(age, _AGE)
     definitions = [_NAME, *definitions] if printer.name_first else [*definitions, {**_NAME, "priority": 1}]
     result["columnDefinitions"] = definitions if headers else None
+    if kind.stored_in is not None:  # the printer knows the names of the fields as they are stored
+        objects = [conversions.to_storage(kind, copy(obj)) for obj in objects]
     result["rows"] = [_row(printer, obj, include, age) for obj in objects]
     return result
 

@@ -1,4 +1,4 @@
-"""A container's view of the file system: the machine's, with its own ``/proc``, ``/dev``, volumes and ``/etc/hosts``.
+"""A container's view of the file system: the machine's, but ``/proc``, ``/sys``, ``/dev``, volumes and ``/etc/hosts``.
 
 Runs in the forked child, in a mount namespace of its own, so nothing here is seen or left behind outside. A mount point
 that does not exist on the machine is made on a tmpfs laid over its nearest existing ancestor, never on the machine.
@@ -6,6 +6,7 @@ that does not exist on the machine is made on a tmpfs laid over its nearest exis
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterable
@@ -25,6 +26,7 @@ def build(scaffold: Path, mounts: Iterable[Mount]) -> None:
     """
     ns.mount(None, "/", None, ns.MS_REC | ns.MS_PRIVATE)
     ns.mount("proc", "/proc", "proc", ns.MS_NOSUID | ns.MS_NODEV | ns.MS_NOEXEC)
+    _own_sys()
     root = _Root(scaffold)
     ordered = sorted(mounts, key=lambda one: one.target.count("/"))
     if any(_nearest(Path(mount.target)) == Path("/") for mount in ordered):
@@ -34,6 +36,17 @@ def build(scaffold: Path, mounts: Iterable[Mount]) -> None:
     root.own_dev()
     for mount, source in zip(ordered, sources, strict=True):
         root.bind(mount, source)
+
+
+def _own_sys() -> None:
+    """A ``/sys`` that shows this network namespace's links, not the machine's; its control groups stay as they are."""
+    groups = os.open("/sys/fs/cgroup", os.O_PATH | os.O_CLOEXEC) if Path("/sys/fs/cgroup").exists() else None
+    with contextlib.suppress(PermissionError):  # a network namespace of somebody else's: then its links are ours too
+        ns.mount("sysfs", "/sys", "sysfs", ns.MS_NOSUID | ns.MS_NODEV | ns.MS_NOEXEC | ns.MS_RDONLY)
+        if groups is not None:
+            ns.mount(f"/proc/self/fd/{groups}", "/sys/fs/cgroup", None, ns.MS_BIND | ns.MS_REC)
+    if groups is not None:
+        os.close(groups)
 
 
 class _Root:
