@@ -19,6 +19,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "show": "Print an experiment, and what it will do in plain words.",
         "schema": "Print the JSON Schema of experiment files, for editors.",
         "trust": "Allow the Python of a drillbook folder to be executed.",
+        "export": "Write an experiment in the format of another tool.",
     },
     "Target": {
         "doctor": "Find out what works here, what does not, and why.",
