@@ -74,6 +74,11 @@ class Writer:
                 raise self._failure(error) from error
         self._seq = self._resume()
 
+    @property
+    def count(self) -> int:
+        """How many lines the file has, those included that are still to be written."""
+        return self._seq
+
     def write(self, event: AnyEvent, *, sync: bool = False) -> Line:
         """Append one event, stamped now. ``sync`` returns only when it is on the disk."""
         line = Line(
@@ -187,10 +192,11 @@ def read(folder: Path) -> History:
     history = History()
     collecting = gc.isenabled()
     gc.disable()  # a million records hold no cycles, and looking for some doubles the time
+    counts: dict[str, int] = {}
     try:
         for path in [control, folder / OBSERVATIONS, *sorted(folder.glob(REQUESTS)), *sorted(folder.glob(UNDO))]:
             if path.is_file():
-                _read_file(path, history)
+                _read_file(path, history, counts)
         history.lines.sort(key=lambda line: line.mono)
         history.requests.sort(key=lambda request: request.scheduled)
     finally:
@@ -200,10 +206,13 @@ def read(folder: Path) -> History:
         history.damage.append(f"{CONTROL_LOG}: no run-started: it is not known what was run")
     if history.ended is None:
         history.damage.append(f"{CONTROL_LOG}: no run-ended: the runner died, or is still running")
+    for writer, count in (history.ended.lines if history.ended else {}).items():
+        if counts.get(writer, 0) < count:
+            history.damage.append(f"the last {count - counts.get(writer, 0)} lines of {writer} are missing")
     return history
 
 
-def _read_file(path: Path, history: History) -> None:
+def _read_file(path: Path, history: History, counts: dict[str, int]) -> None:
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -223,7 +232,7 @@ def _read_file(path: Path, history: History) -> None:
         if line.boot != boot:
             history.damage.append(f"{path.name}:{number}: written after a reboot or on another machine ({line.boot})")
             boot = line.boot
-        expected = line.seq + 1
+        expected = counts[line.writer] = line.seq + 1
         if isinstance(line.event, RequestRecord):
             history.requests.append(line.event)
         else:

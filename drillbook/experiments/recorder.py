@@ -37,6 +37,7 @@ class Recorder:
         self.failure: DrillbookError | None = None
         """Why a line could not be written while that was forgiven, or at the end."""
         self._sinks = list(sinks)
+        self._given: dict[str, int] = {}
         self._control = journal.Writer(folder, "runner", "journal.jsonl")
         self._observations = journal.Writer(folder, "observer", "observations.jsonl")
 
@@ -59,6 +60,8 @@ class Recorder:
 
     def absorb(self, line: Line) -> None:
         """Take note of a line that is on its file already; the load generator writes its own."""
+        if line.writer not in (self._control.name, self._observations.name):
+            self._given[line.writer] = line.seq + 1
         if isinstance(line.event, RequestRecord):
             self.history.requests.append(line.event)
         else:
@@ -69,6 +72,11 @@ class Recorder:
             except Exception as error:  # noqa: BLE001 - who looks on, and breaks, may not break the run
                 self._sinks.remove(sink)
                 self.note(f"{type(sink).__name__} looks on no more: {self.keep(error)}")
+
+    @property
+    def lines(self) -> dict[str, int]:
+        """How many lines there are of each writer but the control log's, written or given to us."""
+        return {self._observations.name: self._observations.count, **self._given}
 
     def note(self, text: str) -> None:
         """Write down a remark of the runner's own."""

@@ -82,7 +82,8 @@ class Run:
         async with self._observing():
             await self._body_until_stopped()
             undo = await self._put_back()
-        ended = RunEnded(status=self.stop.status, undo=undo, reason=self.stop.reason)
+        status, reason, lines = self.stop.status, self.stop.reason, self._recorder.lines
+        ended = RunEnded(status=status, undo=undo, reason=reason, lines=lines)
         self._recorder.emit(ended, sync=True)
         return ended
 

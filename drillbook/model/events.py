@@ -165,6 +165,8 @@ class RunEnded(Event, frozen=True, kw_only=True, tag="run-ended"):
     status: RunStatus
     undo: UndoState
     reason: str = ""
+    lines: dict[str, int] = {}
+    """How many lines each other writer has given the runner: a file that holds fewer was cut off by a full disk."""
 
 
 AnyEvent = (

@@ -136,7 +136,7 @@ class Lane:
             say(f"{error}: {self.broken(round_, meddler)} {self.api.open_records()}")
         gone = len(before - outside.engine_processes(self.state_dir))
         harmed = sum(step["fault"] == "pod-kill" for step in round_.method)
-        harmed += sum(step is FEWER for step in round_.method)
+        harmed += sum(step in (FEWER, MORE) for step in round_.method)  # whose pods go, its controller says
         if gone > harmed + (meddler is not None and meddler.wrote):
             say(f"{gone} engines are gone, with {harmed} pods to lose")
         decoy = outside.look(self.decoy.pid) if self.decoy else None

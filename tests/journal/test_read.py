@@ -132,3 +132,14 @@ def test_a_hundred_thousand_requests_are_read_in_seconds(tmp_path):
     took = clock.monotonic() - began
     assert len(history.requests) == 100_000
     assert took < 3.0  # 0.5 s on a quiet machine; the bound is for a busy one
+
+
+def test_a_file_that_ends_before_its_time_is_noticed_though_no_line_is_torn(tmp_path):
+    told = RunEnded(status=RunStatus.COMPLETED, undo=UndoState.CLEAN, lines={"observer": 3, "load": 2})
+    write(tmp_path / "journal.jsonl", [told], writer="runner")
+    write(tmp_path / "requests-load.jsonl", [Noted(actor="load", text="x")] * 2, writer="load")
+    write(tmp_path / "observations.jsonl", [Observed(probe="health", value=1.0)] * 2, writer="observer")
+    assert "the last 1 lines of observer are missing" in journal.read(tmp_path).damage
+    (tmp_path / "observations.jsonl").unlink()
+    assert "the last 3 lines of observer are missing" in journal.read(tmp_path).damage
+    assert not any("of load" in damage for damage in journal.read(tmp_path).damage)
