@@ -69,6 +69,7 @@ class Round:
     meddle: bool
     size: int
     """Of the file system that holds the run folder, in KiB; 0: the machine's own."""
+    lane: str = ""
     code: int | None = None
     status: str = "no run folder"
     undone: float | None = None
@@ -342,7 +343,7 @@ def _experiment(round_: Round) -> dict[str, Any]:
     return {
         "title": "An attacked run",
         "target": {"stack": "production-stack", "namespace": "llm"},
-        "load": {"rate": "15/s", "arrivals": "constant", "output-tokens": 2, "stall-timeout": "1s", "timeout": "3s"},
+        "load": {"rate": "15/s", "arrivals": "constant", "output-tokens": 2, "stall-timeout": "2s", "timeout": "5s"},
         "warm-up": "0s", "baseline": "1s", "observe": "3s", "settle": "0s",
         "steady-state": ["goodput >= 10%"],
         "method": steps,
@@ -407,6 +408,8 @@ def _wrong_code(round_: Round, text: str) -> str:
             fine = finished or (
                 round_.code == -9 and (nothing or round_.status in ("crashed", "completed", "interrupted"))
             )
+    if round_.code == 4 and nothing and "preflight failed" in text:
+        return ""  # the target was not well enough to begin; how often is counted in the end
     return "" if fine else f"exit code {round_.code} of a run that was {round_.status}"
 
 
@@ -444,6 +447,9 @@ class Result:
     @property
     def problems(self) -> list[str]:
         told = [f"round {each.number} ({each.way}): {problem}" for each in self.rounds for problem in each.problems]
+        refused = sum(each.code == 4 and not each.way.startswith("control plane") for each in self.rounds)
+        if refused > max(2, len(self.rounds) / 20):
+            told.append(f"{refused} of {len(self.rounds)} runs were refused by the preflight")
         return told + ([f"the decoy: {self.harm}"] if self.harm else []) + self.leftovers
 
     def summary(self) -> str:
@@ -481,6 +487,7 @@ def attack(rounds: int, seed: int, minutes: float, lanes: int, only: str = "") -
     def work(lane: Lane) -> None:
         while waiting and time.monotonic() - began < minutes * 60:
             current = waiting.pop()
+            current.lane = lane.name
             try:
                 lane.attack(current)
             except Exception as error:  # noqa: BLE001 - a bug of the attack's is a problem of its round, and the others go on
