@@ -1,4 +1,4 @@
-"""The attack on the undo, short: a round of nearly every way. ``DRILLBOOK_ATTACK_ROUNDS=300`` makes it the long form."""
+"""The attack on the undo, short: a round of nearly every way; ``DRILLBOOK_ATTACK_ROUNDS=300`` is the long form."""
 
 from __future__ import annotations
 

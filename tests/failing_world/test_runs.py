@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import subprocess
 import threading
 import time
 
 import pytest
-from drill_bench import HANG, child, is_alive, kill, until
+from drill_bench import DRILLBOOK, HANG, Running, until
 from faulty_proxy import Answer, Delay
 
 pytestmark = pytest.mark.root
-HELD_HANG = HANG | {"for": "20s"}
+HELD_HANG = HANG | {"for": "12s"}
 
 
 def nothing(_method: str, _path: str) -> None:
@@ -102,23 +104,6 @@ def test_a_run_is_judged_and_reported_long_after_its_target_is_gone(bench):
     assert bench.shell("report", folder, env=gone).returncode == 0
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGKILL, signal.SIGTERM], ids=["killed, as by the OOM killer", "told to end"]
-)
-def test_a_generator_that_dies_ends_the_run_and_proves_nothing(bench, number):
-    running = bench.start(bench.experiment(HELD_HANG))
-    running.fault_is("bit")
-    os.kill(child(running.process.pid, "drillbook.load.worker"), number)
-    until(lambda: bench.stopped() == 0, 10)
-    code, out, err = running.end()
-    assert code == 3, out + err
-    assert (judged(bench, running.folder)["status"], judged(bench, running.folder)["verdict"]) == (
-        "aborted",
-        "inconclusive",
-    )
-    assert bench.records() == []
-
-
 def test_a_runner_that_sleeps_past_its_lease_is_undone_and_says_so_when_it_wakes(bench):
     running = bench.start(bench.experiment(HELD_HANG))
     running.fault_is("bit")
@@ -131,14 +116,57 @@ def test_a_runner_that_sleeps_past_its_lease_is_undone_and_says_so_when_it_wakes
     assert bench.stopped() == 0
 
 
-def test_a_killed_watchdog_lets_nothing_more_be_injected(bench):
-    running = bench.start(bench.experiment(HANG | {"at": "1s", "for": "2s"}, observe="3s"))
-    running.reaches("baseline")
-    watchdog = child(running.process.pid, "drillbook.undo.watchdog")
-    kill(watchdog)
-    until(lambda: not is_alive(watchdog), 5)
-    code, out, err = running.end()
-    assert code == 3, out + err
-    assert "watchdog has died" in out + err
+def test_a_closed_terminal_ends_the_run_after_the_undo(bench):
+    """The runner's terminal goes: SIGHUP, and whatever is written there from then on fails."""
+    ours, theirs = os.openpty()
+    experiment = bench.experiment(HELD_HANG)
+    where = ("--sandbox", bench.sandbox.name, "--runs", str(bench.runs))
+    command = ["setsid", "--ctty", *DRILLBOOK, "run", str(experiment), *where]
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    reader = threading.Thread(target=_read_to_the_end, args=(ours,))
+    reader.start()
+    running = Running(process, bench.runs)
+    running.fault_is("bit")
+    os.close(ours)
+    assert process.wait(30) == 130
+    reader.join()
     assert bench.stopped() == 0
-    until(lambda: bench.records() == [], 5)
+    assert bench.records() == []
+    told = judged(bench, running.folder)
+    assert (told["status"], told["undo"]) == ("interrupted", "clean")
+
+
+def _read_to_the_end(terminal: int) -> None:
+    os.set_blocking(terminal, False)
+    with contextlib.suppress(OSError):
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                os.read(terminal, 1 << 16)
+            time.sleep(0.02)
+
+
+def test_a_disk_that_is_full_before_the_fault_breaks_nothing(bench, small_disk):
+    bench.runs = small_disk(48)
+    code, _, err = bench.start(bench.experiment(HANG)).end()
+    assert code == 4, err
+    assert "No space left" in err
+    assert not list(bench.runs.glob("*/2*"))
+
+
+def test_a_disk_that_becomes_full_ends_the_run_after_the_undo_and_its_end_is_written(bench, small_disk):
+    bench.runs = small_disk(200)
+    running = bench.start(bench.experiment(HELD_HANG))
+    running.fault_is("bit")
+    (bench.runs / "ballast").write_bytes(b"")
+    with contextlib.suppress(OSError), (bench.runs / "ballast").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    code, out, err = running.end()
+    assert code == 70, out + err
+    assert "No space left" in err
+    assert bench.stopped() == 0
+    (bench.runs / "ballast").unlink()
+    told = judged(bench, running.folder)
+    assert (told["verdict"], told["undo"]) == ("inconclusive", "clean")
+    assert running.events("run-ended")
