@@ -35,7 +35,7 @@ def test_a_run_folder_gets_all_its_reports(folder: Path) -> None:
     written = reports.write(folder)
     assert {name: path.name for name, path in written.items()} == {
         "html": "report.html", "markdown": "report.md", "json": "report.json", "junit": "junit.xml",
-        "playbook": "playbook.md",
+        "playbook": "playbook.md", "chaostoolkit": "chaostoolkit.json",
     }  # fmt: skip
     assert all(path.parent == folder and path.stat().st_size > 500 for path in written.values())
     assert not list(folder.glob(".*.part"))
@@ -76,4 +76,4 @@ def test_a_run_without_a_playbook_gets_none(folder: Path, engine_hang_facts: Fac
 
 
 def test_adding_a_format_is_adding_a_file() -> None:
-    assert formats() == ("html", "json", "junit", "markdown", "playbook")
+    assert formats() == ("chaostoolkit", "html", "json", "junit", "markdown", "playbook")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import AsyncExitStack
 
 from drillbook import clock
@@ -106,12 +107,17 @@ class Traffic:
             RefusedError: it did not happen within ``timeout`` seconds of waiting, or nothing was injected.
 
         """
-        until = clock.monotonic() + timeout
+        until, said = clock.monotonic() + timeout, math.nan
         while True:
             index = Indexed.of(self.session.recorder.history)
             if index.injected is None:
                 raise RefusedError(f"{probe.name}: no fault was injected by this process")
             reading = probe.read(index, Span(index.injected, clock.monotonic()))
+            if reading.complete and reading.value is not None and reading.value != said:
+                # A request that hangs now is known to when its user's patience is over: what holds then, held.
+                said = reading.value
+                await asyncio.sleep(self.session.place.load.stall_timeout + SETTLE)
+                continue
             if reading.complete and reading.value is not None:
                 undone = [line.mono for line, event in index.events(FaultChanged) if event.state is FaultState.UNDONE]
                 start = undone[-1] if of == "undo" and undone else index.injected
