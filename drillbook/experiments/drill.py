@@ -12,9 +12,10 @@ import re
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import drillbook
 from drillbook import clock
@@ -34,6 +35,8 @@ from drillbook.targets.target import Target
 from drillbook.undo import lease as leases
 from drillbook.undo.keeper import Keeper
 from drillbook.undo.record import FencedError, UndoStore
+
+T = TypeVar("T")
 
 
 async def resolve(loaded: Loaded, target: Target, *, seed: int, run_id: str = "dry-run") -> Plan:
@@ -70,8 +73,7 @@ async def drill(
     plan, checks = await plans.prepare(loaded, target, run_id=run_id, seed=seed)
     async with AsyncExitStack() as stack:
         async with _nothing_broken_yet(stack):
-            lease = await leases.acquire(target.kube, target.namespace, run_id, on_wait=on_wait)
-            stack.push_async_callback(lease.release)
+            lease = await _enter(stack, _held(target, run_id, on_wait))
             folder = new_folder(runs, loaded.path.stem)
         async with _nothing_broken_yet(stack, folder):
             recorder = Recorder(folder, sinks)
@@ -82,8 +84,8 @@ async def drill(
                 recorder.emit(check)
             recorder.emit(Planned(plan=plan), sync=True)
             observers = await instruments(loaded.experiment, target, recorder.emit)
-            store = await stack.enter_async_context(_guarded(loaded, target, run_id, folder, lease))
-            load = await stack.enter_async_context(_generator(loaded, target, folder, seed))
+            store = await _enter(stack, _guarded(loaded, target, run_id, folder, lease))
+            load = await _enter(stack, _generator(loaded, target, folder, seed))
         point_latest(folder)
         injector = Injector(plan, target, store, recorder)
         run = Run(loaded.experiment, recorder=recorder, injector=injector, load=load, instruments=observers)
@@ -111,6 +113,20 @@ async def _nothing_broken_yet(stack: AsyncExitStack, folder: Path | None = None)
         if isinstance(error, DrillbookError) and not isinstance(error, UsageError | PreflightError):
             raise PreflightError(error.message, error.hint) from error
         raise
+
+
+async def _enter(stack: AsyncExitStack, manager: AbstractAsyncContextManager[T]) -> T:
+    """Enter it whole, and be cancelled only then: what was entered by half could not be left again."""
+    entering = asyncio.create_task(stack.enter_async_context(manager))
+    cancelled: asyncio.CancelledError | None = None
+    while not entering.done():
+        try:
+            await asyncio.wait([entering])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    return entering.result()
 
 
 def new_run_id() -> str:
@@ -167,6 +183,15 @@ async def _start_line(loaded: Loaded, target: Target, run_id: str) -> RunStarted
         endpoint=await target.endpoint(),
         facts={**await target.facts(), "model": await target.model()},
     )
+
+
+@contextlib.asynccontextmanager
+async def _held(target: Target, run_id: str, on_wait: Callable[[str], None]) -> AsyncIterator[leases.TargetLease]:
+    lease = await leases.acquire(target.kube, target.namespace, run_id, on_wait=on_wait)
+    try:
+        yield lease
+    finally:
+        await lease.release()
 
 
 @contextlib.asynccontextmanager
