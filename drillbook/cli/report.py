@@ -17,7 +17,7 @@ from drillbook.cli.output import shown
     "formats",
     multiple=True,
     metavar="FORMAT",
-    help="html, markdown, json, junit or playbook; all by default.",
+    help="html, markdown, json, junit, playbook or chaostoolkit; all by default.",
 )
 def command(folder: Path, formats: tuple[str, ...]) -> None:
     """Render the reports of the run in folder RUN; its journal is all that is needed."""
