@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from drillbook.sandbox.control import crdstatus, defaults, lwsgroups, quantity
+from drillbook.sandbox.control import crdstatus, defaults, lwsgroups, quantity, serviceaccounts
 from drillbook.sandbox.control.kinds import Kind
 from drillbook.sandbox.control.objects import Json, dig
 from drillbook.sandbox.control.settings import Settings
@@ -64,6 +64,7 @@ def _admit_pod(pod: Json, settings: Settings) -> None:
     if not isinstance(spec, dict):
         return
     lwsgroups.admit(pod)
+    serviceaccounts.admit(spec)
     pod["status"] = {"phase": "Pending"}
     tolerations = spec.setdefault("tolerations", [])
     for taint in (_NOT_READY, _UNREACHABLE):

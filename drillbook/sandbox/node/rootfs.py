@@ -6,7 +6,7 @@ that does not exist on the machine is made on a tmpfs laid over its nearest exis
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import os
 import stat
 from collections.abc import Iterable
@@ -39,14 +39,21 @@ def build(scaffold: Path, mounts: Iterable[Mount]) -> None:
 
 
 def _own_sys() -> None:
-    """A ``/sys`` that shows this network namespace's links, not the machine's; its control groups stay as they are."""
+    """A ``/sys`` that shows this network namespace's links, not the machine's; its control groups stay as they are.
+
+    Refused (EPERM, or EBUSY: the same is there) where the network namespace is the machine's: so are the links.
+    """
     groups = os.open("/sys/fs/cgroup", os.O_PATH | os.O_CLOEXEC) if Path("/sys/fs/cgroup").exists() else None
-    with contextlib.suppress(PermissionError):  # a network namespace of somebody else's: then its links are ours too
+    try:
         ns.mount("sysfs", "/sys", "sysfs", ns.MS_NOSUID | ns.MS_NODEV | ns.MS_NOEXEC | ns.MS_RDONLY)
         if groups is not None:
             ns.mount(f"/proc/self/fd/{groups}", "/sys/fs/cgroup", None, ns.MS_BIND | ns.MS_REC)
-    if groups is not None:
-        os.close(groups)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EBUSY):
+            raise
+    finally:
+        if groups is not None:
+            os.close(groups)
 
 
 class _Root:

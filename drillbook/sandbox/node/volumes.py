@@ -72,7 +72,8 @@ class Volumes:
             return {row["path"]: environment.field(pod, row["fieldRef"]["fieldPath"]).encode()
                     for row in rows if "fieldRef" in row}  # fmt: skip
         if "serviceAccountToken" in source:
-            return {source["serviceAccountToken"]["path"]: b"sandbox"}
+            account = f"system:serviceaccount:{pod['metadata']['namespace']}:{pod['spec']['serviceAccountName']}"
+            return {source["serviceAccountToken"]["path"]: account.encode()}  # a token is its owner's name here
         kind = "configmaps" if "configMap" in source else "secrets"
         reference = source.get("configMap") or source.get("secret")
         if reference is None:
