@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
 import os
 import random
@@ -22,17 +21,17 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
 import outside
+from assault import Assault, Meddler
+from attack_round import ENGINE_REPLICAS, FEWER, FINISHED, METHODS, MORE, ROUTER_REPLICAS, Round, wrong_code
 from outside import ENGINES, ROUTER, Api, Decoy, wait
 
-ENGINE_REPLICAS, ROUTER_REPLICAS = 2, 1
-FINISHED = frozenset({0, 1, 3})
 WAYS = {
     "left alone": 1,
     "SIGINT": 3,
@@ -47,44 +46,6 @@ WAYS = {
     "control plane away until after the run": 0.3,
 }
 """How often each way is chosen, relative to one another."""
-HANG = {"fault": "process-hang", "role": "engine", "count": 1, "for": "2500ms"}
-ROUTERS = {"fault": "scale", "role": "router", "replicas": ROUTER_REPLICAS + 1, "for": "2500ms"}
-MORE = {"fault": "scale", "role": "engine", "replicas": ENGINE_REPLICAS + 1, "for": "2500ms"}
-FEWER = {"fault": "scale", "role": "engine", "replicas": ENGINE_REPLICAS - 1, "for": "2500ms"}
-KILL = {"fault": "pod-kill", "role": "engine", "count": 1, "grace": "0s"}
-METHODS: tuple[tuple[dict[str, Any], ...], ...] = (
-    (HANG,), (HANG | {"count": "all"},), (ROUTERS, HANG), (MORE,), (HANG, MORE, KILL), (KILL, HANG), (FEWER,),
-)  # fmt: skip
-
-
-@dataclass
-class Round:
-    """One run and its end."""
-
-    number: int
-    way: str
-    method: tuple[dict[str, Any], ...]
-    moment: float | None
-    """Seconds after the start; None: a moment after the fault was seen."""
-    meddle: bool
-    size: int
-    """Of the file system that holds the run folder, in KiB; 0: the machine's own."""
-    lane: str = ""
-    code: int | None = None
-    status: str = "no run folder"
-    undone: float | None = None
-    """Seconds from ``kill -9`` until nothing was broken any more, where something was."""
-    meddled: bool = False
-    superseded: bool = False
-    problems: list[str] = field(default_factory=list)
-
-    @property
-    def scaled(self) -> tuple[str, int, int] | None:
-        """Which workload this scales, to how many, and to how many somebody else then does."""
-        for step in self.method:
-            if step["fault"] == "scale":
-                return (ROUTER if step["role"] == "router" else ENGINES), step["replicas"], step["replicas"] + 2
-        return None
 
 
 class Lane:
@@ -150,7 +111,7 @@ class Lane:
         folders = [each.parent for each in place.glob("runs/*/*/journal.jsonl") if not each.parent.is_symlink()]
         for folder in folders:
             _examine_journal(round_, folder, meddler)
-        problem = _wrong_code(round_, text)
+        problem = wrong_code(round_, text)
         if problem:
             say(problem + ": " + text[-600:])
         if meddler and meddler.wrote:
@@ -171,185 +132,6 @@ class Lane:
             if now != wanted:
                 found.append(f"{path.rpartition('/')[2]} has {now} replicas instead of {wanted}")
         return "; ".join(found)
-
-
-class Meddler:
-    """Somebody else, who changes the field that the fault wrote, as soon as it is written."""
-
-    def __init__(self, api: Api, round_: Round) -> None:
-        self.wrote = False
-        self._api, self._round, self._ended = api, round_, threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-        self._thread.start()
-
-    def _watch(self) -> None:
-        path, ours, theirs = self._round.scaled or ("", 0, 0)
-        while not self._ended.wait(0.03):
-            with contextlib.suppress(OSError):
-                now = self._api.get(path)
-                if now and now["spec"]["replicas"] == ours:
-                    now["spec"]["replicas"] = theirs
-                    self._api.call("PUT", path, now)  # with its resourceVersion: only while it still is what we saw
-                    self.wrote = True
-                    return
-
-    def end(self) -> None:
-        self._ended.set()
-        self._thread.join()
-
-
-class Assault:
-    """Starts one runner and ends it in the round's way."""
-
-    def __init__(self, lane: Lane, round_: Round, place: Path, output: Any) -> None:
-        self.lane, self.round, self.place, self.output = lane, round_, place, output
-
-    def carry_out(self) -> None:
-        experiment = self.place / "attack.yaml"
-        experiment.write_text(json.dumps(_experiment(self.round)))
-        command = [sys.executable, "-m", "drillbook", "run", str(experiment)]
-        command += ["--sandbox", self.lane.name, "--runs", str(self.place / "runs")]
-        if self.round.way == "terminal closed":
-            terminal = Terminal(["setsid", "--ctty", *command], self.output)
-            self.runner = terminal.process
-            self._await_moment()
-            terminal.close()
-            self._leave()
-            return
-        self.runner = subprocess.Popen(command, stdout=self.output, stderr=self.output, stdin=subprocess.DEVNULL)
-        self._await_moment()
-        getattr(self, "_" + "".join(c if c.isalnum() else "_" for c in self.round.way.partition(",")[0].lower()))()
-
-    def _await_moment(self) -> None:
-        until = time.monotonic() + (20 if self.round.moment is None else self.round.moment)
-        while time.monotonic() < until and self.runner.poll() is None:
-            if self.round.moment is None and self._fault_is_seen():
-                time.sleep(random.uniform(0, 0.5))
-                return
-            time.sleep(0.03)
-
-    def _fault_is_seen(self) -> bool:
-        with contextlib.suppress(OSError):
-            return bool(self.lane.broken(self.round))
-        return False
-
-    def _leave(self, seconds: float = 120) -> None:
-        try:
-            self.round.code = self.runner.wait(seconds)
-        except subprocess.TimeoutExpired:
-            self.round.problems.append(f"the runner had not ended after {seconds:g} s")
-            self.runner.kill()
-            self.round.code = self.runner.wait()
-
-    def _left_alone(self) -> None:
-        self._leave()
-
-    def _disk_full(self) -> None:
-        self._leave()
-
-    def _sigint(self) -> None:
-        self.runner.send_signal(signal.SIGINT)
-        if "then" in self.round.way:
-            time.sleep(random.uniform(0, 0.5))
-            self.runner.kill()
-        self._leave()
-
-    def _sigterm(self) -> None:
-        self.runner.send_signal(signal.SIGTERM)
-        self._leave()
-
-    def _kill__9(self) -> None:
-        was = "" if self.runner.poll() is not None else self.lane.broken(self.round)
-        self.runner.kill()
-        began = time.monotonic()
-        self._leave()
-        if was:
-            with contextlib.suppress(TimeoutError):
-                wait(lambda: not self.lane.broken(self.round), 15, "the undo", every=0.01)
-            if not self.round.meddle:
-                self.round.undone = time.monotonic() - began
-
-    def _kill__9_of_runner_and_watchdog(self) -> None:
-        for pid in _children(self.runner.pid, b"drillbook.undo.watchdog"):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        self.runner.kill()
-        self._leave()
-        command = [sys.executable, "-m", "drillbook", "recover", "--sandbox", self.lane.name]
-        code = subprocess.run(
-            [*command, "--runs", str(self.place / "runs")], stdout=self.output, stderr=self.output
-        ).returncode
-        if code:
-            self.round.problems.append(f"recover ended with {code}")
-
-    def _control_plane_away_for_seconds(self) -> None:
-        from drillbook.sandbox import lifecycle
-
-        asyncio.run(lifecycle.control_down(self.lane.name))
-        time.sleep(random.uniform(0.2, 5.0))
-        asyncio.run(lifecycle.control_up(self.lane.name))
-        self._leave()
-
-    def _control_plane_away_until_after_the_run(self) -> None:
-        from drillbook.sandbox import lifecycle
-
-        asyncio.run(lifecycle.control_down(self.lane.name))
-        self._leave(200)
-        asyncio.run(lifecycle.control_up(self.lane.name))
-
-    def _asleep_for_8_s(self) -> None:
-        self.runner.send_signal(signal.SIGSTOP)
-        time.sleep(8)
-        self.runner.send_signal(signal.SIGCONT)
-        self._leave()
-
-
-class Terminal:
-    """A program on a terminal of its own, which may be closed."""
-
-    def __init__(self, command: list[str], output: Any) -> None:
-        self._master, slave = os.openpty()
-        self.process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave)
-        os.close(slave)
-        self._output, self._closing = output, threading.Event()
-        self._thread = threading.Thread(target=self._show)
-        self._thread.start()
-
-    def _show(self) -> None:
-        os.set_blocking(self._master, False)
-        while not self._closing.wait(0.01):
-            with contextlib.suppress(BlockingIOError, OSError):
-                self._output.write(os.read(self._master, 1 << 16))
-
-    def close(self) -> None:
-        self._closing.set()
-        self._thread.join()
-        os.close(self._master)
-
-
-def _children(parent: int, word: bytes) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        with contextlib.suppress(OSError, ValueError):
-            if entry.name.isdigit() and word in (entry / "cmdline").read_bytes().split(b"\0"):
-                fields = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
-                if int(fields[1]) == parent:
-                    found.append(int(entry.name))
-    return found
-
-
-def _experiment(round_: Round) -> dict[str, Any]:
-    steps = [step | {"at": f"{200 * number}ms"} for number, step in enumerate(round_.method)]
-    return {
-        "title": "An attacked run",
-        "target": {"stack": "production-stack", "namespace": "llm"},
-        "load": {"rate": "15/s", "arrivals": "constant", "output-tokens": 2, "stall-timeout": "2s", "timeout": "5s"},
-        "warm-up": "0s", "baseline": "1s", "observe": "3s", "settle": "0s",
-        "steady-state": ["goodput >= 10%"],
-        "method": steps,
-        "limits": {"capacity-left": "0%"},
-        "expect": ["goodput >= 1%"],
-    }  # fmt: skip
 
 
 def _examine_journal(round_: Round, folder: Path, meddler: Meddler | None) -> None:
@@ -381,36 +163,6 @@ def _examine_journal(round_: Round, folder: Path, meddler: Meddler | None) -> No
         round_.meddled = True
         ends = [event for event in events if event["type"] == "fault-changed" and event["id"].endswith("scale")]
         round_.superseded = any(event["state"] == "superseded" for event in ends)
-
-
-def _wrong_code(round_: Round, text: str) -> str:
-    """Whether the exit code is not one that the documentation gives for what happened."""
-    finished = round_.code in FINISHED and round_.status == "completed"
-    nothing = round_.status == "no run folder"
-    unwritten = round_.code == 70 and "No space left" in text
-    match round_.way:
-        case "left alone":
-            fine = finished
-        case "SIGINT" | "SIGTERM" | "terminal closed":
-            early = (
-                round_.code in (-1, -2, -15, 1) and nothing and (round_.moment or 9) < 1.0
-            )  # Python itself was starting
-            fine = finished or round_.code == 130 or early
-        case "disk full":
-            fine = finished or (unwritten and not nothing) or (round_.code == 4 and nothing)
-        case "control plane away for seconds":
-            fine = finished or (round_.code == 4 and nothing) or (round_.code == 130 and round_.status == "interrupted")
-        case "control plane away until after the run":
-            fine = finished or (round_.code == 4 and nothing) or round_.code == 5
-        case "asleep for 8 s":
-            fine = finished or (round_.code == 130 and round_.status == "interrupted") or (round_.code == 4 and nothing)
-        case _:
-            fine = finished or (
-                round_.code == -9 and (nothing or round_.status in ("crashed", "completed", "interrupted"))
-            )
-    if round_.code == 4 and nothing and "preflight failed" in text:
-        return ""  # the target was not well enough to begin; how often is counted in the end
-    return "" if fine else f"exit code {round_.code} of a run that was {round_.status}"
 
 
 def _rounds(count: int, seed: int) -> list[Round]:
