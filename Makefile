@@ -9,7 +9,7 @@ CHAOS_ENV ?= .venv-chaostoolkit
 DRILL  ?= experiments/replica-loss/pod-kill.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test demo-vllm vllm-env check format lint clean sandbox-down test-vllm ecosystem-env test-ecosystem bench-sandbox chaostoolkit-env test-chaostoolkit
+.PHONY: help demo test demo-vllm vllm-env check format lint clean sandbox-down test-vllm test-cluster ecosystem-env test-ecosystem bench-sandbox chaostoolkit-env test-chaostoolkit
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -78,6 +78,10 @@ bench-sandbox: $(BIN)/drillbook  ## Measure the sandbox: start, idle, 200 engine
 demo-vllm: $(BIN)/drillbook vllm-env  ## The same drill against two replicas of real vLLM on CPU
 	@$(BIN)/drillbook run $(DRILL) --sandbox --engine vllm --vllm-python $(VLLM_ENV)/bin/python; code=$$?; \
 	  [ $$code -le 1 ] || exit $$code
+
+test-cluster: $(VENV)/.dev  ## The conformance suite against a cluster: make test-cluster KUBECONFIG=path
+	@[ -n "$(KUBECONFIG)" ] || { echo "which cluster? make test-cluster KUBECONFIG=path/to/kubeconfig"; exit 2; }
+	@DRILLBOOK_TEST_KUBECONFIG=$(abspath $(KUBECONFIG)) $(BIN)/python -m pytest tests/conformance $(PYTEST_ARGS)
 
 test-vllm: $(VENV)/.dev vllm-env  ## The suite that needs real vLLM
 	@DRILLBOOK_VLLM_PYTHON=$(abspath $(VLLM_ENV))/bin/python $(BIN)/python -m pytest -m vllm

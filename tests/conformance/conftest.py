@@ -22,11 +22,18 @@ from drillbook.targets.kube import Kube
 
 Act = Callable[[Stage], Coroutine[Any, Any, Any]]
 _WATCHED = {"pods": "v1", "events": "v1", "endpoints": "v1", "deployments": "apps/v1", "replicasets": "apps/v1"}
-_AT_ONCE = 12
-_SESSION = {"scope": "session", "loop_scope": "session"}
+_ONCE = {"scope": "package", "loop_scope": "session"}
 
 
-@pytest_asyncio.fixture(**_SESSION)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put what bothers every pod of a node behind all else of this suite."""
+    places = [place for place, item in enumerate(items) if item.path.parent == Path(__file__).parent]
+    ordered = sorted((items[place] for place in places), key=lambda item: "alone" in getattr(item, "fixturenames", ()))
+    for place, item in zip(places, ordered, strict=True):
+        items[place] = item
+
+
+@pytest_asyncio.fixture(**_ONCE)
 async def kubeconfig() -> AsyncIterator[Path]:
     given = os.environ.get("DRILLBOOK_TEST_KUBECONFIG")
     if given:
@@ -41,7 +48,7 @@ async def kubeconfig() -> AsyncIterator[Path]:
     await lifecycle.down("conformance")
 
 
-@pytest_asyncio.fixture(**_SESSION)
+@pytest_asyncio.fixture(**_ONCE)
 async def stage(kubeconfig: Path) -> AsyncIterator[Stage]:
     """A fresh namespace, all of whose happenings are recorded; it is deleted afterwards."""
     async with await Kube.from_kubeconfig(kubeconfig) as kube:
@@ -59,13 +66,13 @@ async def stage(kubeconfig: Path) -> AsyncIterator[Stage]:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await kube.delete(f"/api/v1/namespaces/{name}")
-            await made.gone(f"/api/v1/namespaces/{name}", within=90)
+            await made.gone(f"/api/v1/namespaces/{name}", within=240)  # its controller looks again after 5, 10, 20 … seconds
 
 
-@pytest_asyncio.fixture(**_SESSION)
+@pytest_asyncio.fixture(**_ONCE)
 async def acts(stage: Stage, request: pytest.FixtureRequest) -> AsyncIterator[dict[Act, asyncio.Task[Any]]]:
     """The acts of all tests that were selected, under way."""
-    few = asyncio.Semaphore(_AT_ONCE)
+    few = asyncio.Semaphore(12 if stage.simulated else 4)  # a real kubelet makes five API calls a second
 
     async def perform(act: Act) -> Any:
         async with few:

@@ -46,9 +46,10 @@ class Seen:
 
 
 class Story:
-    """All that a watch of one collection has told since the stage was set."""
+    """All that a watch of one collection has told since the stage was set. ``patience`` stretches every wait for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
         self.seen: list[Seen] = []
         self._news = asyncio.Condition()
 
@@ -65,7 +66,7 @@ class Story:
         """The first event, also of the past, that matches; objects without what ``match`` looks for do not."""
         looked = 0
         try:
-            async with asyncio.timeout(within), self._news:
+            async with asyncio.timeout(within * self._patience), self._news:
                 while True:
                     for one in self.seen[looked:]:
                         if _holds(match, one):
@@ -74,7 +75,7 @@ class Story:
                     await self._news.wait()
         except TimeoutError:
             last = json.dumps([one.obj.get("status") for one in self.seen[-3:]])[:3000]
-            pytest.fail(f"not told within {within:g} s; the last were {last}")
+            pytest.fail(f"not told within {within * self._patience:g} s; the last were {last}")
 
 
 def _holds(match: Callable[[Seen], Any], one: Seen) -> bool:
@@ -148,7 +149,7 @@ class Stage:
 
     async def record(self, plural: str, api: str) -> asyncio.Task[None]:
         """Follow a collection from now on, into ``stories``."""
-        story = self.stories[plural] = Story()
+        story = self.stories[plural] = Story(1 if self.simulated else 3)
         version = (await self.kube.get(self.path(plural, api=api)))["metadata"]["resourceVersion"]
         return asyncio.create_task(story.follow(self.stream(self.path(plural, api=api), resourceVersion=version)))
 
@@ -159,7 +160,7 @@ class Stage:
         result = {"name": "main", "command": ["sh", "-c", script], "image": image or "busybox:1.36", **more}
         if not self.simulated and not image:
             mounts = [{"name": name, "mountPath": f"/{name}", "readOnly": True} for name in USERLAND]
-            result |= {"image": "local/host:1", "imagePullPolicy": "Never"}
+            result |= {"image": "local/host:1", "imagePullPolicy": "Never"} | more
             result["volumeMounts"] = [*(more.get("volumeMounts") or []), *mounts]
         return result
 

@@ -17,7 +17,14 @@ def apply_defaults(obj: Json, resource: str) -> None:
         default(obj)
 
 
+def _omit_empty(row: Json) -> None:
+    """Leave out what is null or an empty list: else a template that lost its last ``env`` would seem another one."""
+    for field in [field for field, value in row.items() if value is None or value == []]:
+        del row[field]
+
+
 def pod_spec(spec: Json) -> None:
+    _omit_empty(spec)
     spec.setdefault("restartPolicy", "Always")
     spec.setdefault("terminationGracePeriodSeconds", 30)
     spec.setdefault("dnsPolicy", "ClusterFirst")
@@ -32,6 +39,7 @@ def pod_spec(spec: Json) -> None:
 
 
 def _container(container: Json) -> None:
+    _omit_empty(container)
     image = str(container.get("image", ""))
     latest = ":" not in image.rpartition("/")[2] or image.endswith(":latest")
     container.setdefault("imagePullPolicy", "Always" if latest and "@" not in image else "IfNotPresent")
