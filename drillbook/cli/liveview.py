@@ -28,6 +28,8 @@ from drillbook.model.request import Outcome, RequestRecord, Stream
 
 WINDOW = 5.0
 """Seconds of finished requests that the live figures look back over."""
+LONG = 24
+"""Characters from which a pod's name is shortened on the screen; the journal and the reports have it whole."""
 
 FAULT_WORDS = {
     FaultState.INJECTING: "injecting",
@@ -81,6 +83,8 @@ class LiveView:
     oldest: float = 0.0
     tokens_per_second: int = 0
     lag: float = 0.0
+    states: dict[str, tuple[FaultState, float]] = field(default_factory=dict)
+    """By fault: what became of it last, and when."""
     recent: deque[RequestRecord] = field(default_factory=deque)
     now: float = 0.0
 
@@ -106,6 +110,7 @@ class LiveView:
             case PreflightChecked():
                 return [Happening(line.mono, f"preflight {event.name}: {event.detail}", 0 if event.ok else 2)]
             case FaultChanged():
+                self.states[event.id] = event.state, line.mono
                 return [Happening(line.mono, self._fault(event), 2)]
             case AbortTripped():
                 return [Happening(line.mono, f"ABORT: {event.condition}: {event.detail}", 2)]
@@ -164,6 +169,22 @@ class LiveView:
         return sorted(
             record.ttft for record in self.recent if record.ttft is not None and record.end >= self.now - WINDOW
         )
+
+    def short(self, text: str) -> str:
+        """The text with the names of pods as short as a person at a console can still tell them apart."""
+        names = {pod.name for pod in self.pods.values()}
+        names |= {ref.name for fault in self.faults.values() for ref in fault.targets}
+        for name in sorted(names, key=len, reverse=True):
+            text = text.replace(name, short_name(name))
+        return text
+
+
+def short_name(name: str) -> str:
+    """``…2z4qj`` for what a controller has named; ``…vllm-0`` for a member of a set; a short name as it is."""
+    parts = name.split("-")
+    if len(name) <= LONG or len(parts) < 2:
+        return name
+    return "…" + (parts[-1] if len(parts[-1]) > 3 else "-".join(parts[-2:]))
 
 
 def pod_state(summary: dict[str, object]) -> str:

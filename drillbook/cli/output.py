@@ -28,8 +28,8 @@ GROUPS = {
 """The findings' roles in the order in which a person wants to know."""
 FOLDED = {"validity": "it can be believed"}
 """Groups that are one line while everything in them held."""
-SUFFIXES = (".html", ".md", ".json")
-"""Reports for people and scripts; CI systems find the others by themselves."""
+SUFFIXES = (".html", ".md")
+"""Reports for people; scripts and CI systems find the others by themselves."""
 
 
 def say(message: str) -> None:
@@ -66,8 +66,8 @@ def _show_group(role: str, group: Sequence[Finding], *, every: bool) -> None:
         doubtful = [finding for finding in group if finding.verdict is not Verdict.HELD]
         sound = len(group) - len(doubtful)
         if sound:
-            text = FOLDED[role] if not doubtful else "held"
-            click.echo(f"  {_mark(Verdict.HELD)} {sound} check{'' if sound == 1 else 's'}: {text}")
+            text = f"{FOLDED[role]}: " if not doubtful else ""
+            click.echo(f"  {_mark(Verdict.HELD)} {text}{sound} check{'' if sound == 1 else 's'} held")
         group = doubtful
     for finding in group:
         click.echo(f"  {_mark(finding.verdict)} {finding.expectation}")
@@ -86,7 +86,7 @@ def _happened(clocks: Clocks) -> Iterator[str]:
     )
     known = [(moment.at, moment.source, text) for moment, text in told if moment.at is not None]
     for at, source, text in sorted(known, key=lambda row: row[0]):
-        yield f"{f'T{at:+.1f}s':>9}  {text}" + (f" ({source})" if source else "")
+        yield f"{f'T{at:+.1f}s':>9}  {text}" + (f": {source}" if source else "")
     harmed = sum(end - start for start, end in clocks.broken)
     if harmed:
         green = sum(end - start for start, end in clocks.green_while_broken)
@@ -101,8 +101,8 @@ def _mark(verdict: Verdict) -> str:
 def show_end(folder: Path, paths: Mapping[str, Path], judgement: Judgement, where: str) -> None:
     """Where to look next: reports as paths that a terminal can open, then the exact command."""
     click.echo()
-    for path in sorted(paths.values()):
-        if path.suffix in SUFFIXES:
+    for suffix in SUFFIXES:
+        for path in sorted(path for path in paths.values() if path.suffix == suffix):
             click.echo(f"  {shown(path)}")
     click.echo()
     if judgement.undo is UndoState.REMAINS:
