@@ -160,6 +160,8 @@ class Controls:
         arguments = (
             {} if name == "cleanup_control" else variables.fill(deepcopy(control["provider"].get("arguments") or {}))
         )
+        if name != "configure_control" and not any(each.kind is each.VAR_KEYWORD for each in accepted.values()):
+            arguments = {key: value for key, value in arguments.items() if key in accepted}
         arguments |= {key: value for key, value in offered.items() if key in accepted}
         if name.endswith("_control") and "context" in more:
             arguments["context"] = more["context"]

@@ -55,8 +55,10 @@ class MainThread:
         self._ident = threading.main_thread().ident or 0
         self.heard: Callable[[int], None] | None = None
 
-    def serve(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    def serve(self, work: Callable[[], Coroutine[Any, Any, T]], leave: Callable[[T], None] = lambda _: None) -> T:
         """Run ``work`` on a loop in another thread, and its actions here, until it has ended.
+
+        ``leave`` ends the program, from that other thread, where an action still holds this one then.
 
         Raises:
             KeyboardInterrupt: a signal came while nobody listened yet, and ended it.
@@ -72,6 +74,8 @@ class MainThread:
                 failure.append(error)
             finally:
                 self._jobs.put(None)
+            if outcome and self._current is not None:
+                leave(outcome[0])
 
         before = {number: signal.getsignal(number) for number in (END, *HEARD)}
         for number, handler in before.items():

@@ -182,12 +182,15 @@ class _Run:
         await performer.controls.tell("start_method", self.data)
         async with performer.controls.around("method", self.data, performer.variables) as told:
             told.append(done)
-            async with asyncio.TaskGroup() as background:
-                for activity in self.data["method"]:
-                    if activity.get("background"):
-                        background.create_task(self._perform(activity, done))
-                    else:
-                        await self._perform(activity, done)
+            try:
+                async with asyncio.TaskGroup() as background:
+                    for activity in self.data["method"]:
+                        if activity.get("background"):
+                            background.create_task(self._perform(activity, done))
+                        else:
+                            await self._perform(activity, done)
+            except ExceptionGroup as group:
+                raise group.exceptions[0] from None  # the first that ended the method: a control's word, or a bug
         await performer.controls.tell("method_completed", self.data, done)
 
     async def _perform(self, activity: Json, done: list[Json]) -> None:

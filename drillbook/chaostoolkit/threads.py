@@ -17,7 +17,7 @@ from typing import Any
 from drillbook.chaostoolkit.mainthread import Job, MainThread, StoppedError
 
 LOOK = 0.02
-GRACE = 3.0
+GRACE = 2.0
 """Seconds that a function is given to end once it was told to."""
 ACTION = "action "
 """How the names of those calls begin that change something."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +14,9 @@ from drillbook.cli.output import say
 from drillbook.cli.where import Where
 from drillbook.model.judgement import Judgement
 from drillbook.model.verdict import UndoState
+
+if TYPE_CHECKING:  # only for those who run one
+    from drillbook.chaostoolkit.journal import Journal
 
 
 def experiment_at(name: str) -> Path | None:
@@ -43,14 +48,29 @@ def dry(path: Path) -> None:
 
 def live(path: Path, where: Where, *, runs: Path, as_json: bool) -> int:
     """Run, judge, show; the exit code."""
-    from drillbook.chaostoolkit.judge import judge
     from drillbook.chaostoolkit.load import load
     from drillbook.chaostoolkit.mainthread import MainThread
     from drillbook.chaostoolkit.run import run
 
     _tell_extension(where)
     main, experiment = MainThread(), load(path)
-    written = main.serve(lambda: run(experiment, runs, say, main))
+
+    async def work() -> int:
+        return _tell(await run(experiment, runs, say, main), as_json=as_json)
+
+    return main.serve(work, leave=_leave)
+
+
+def _leave(code: int) -> None:
+    """An action that nothing could end holds the main thread: the rollbacks were played, and all was told."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _tell(written: Journal, *, as_json: bool) -> int:
+    from drillbook.chaostoolkit.judge import judge
+
     judgement = judge(written.written)
     _show(judgement, written.path.parent, as_json=as_json)
     if written.trouble:

@@ -35,6 +35,8 @@ class Row:
     experiment: str
     event: str
     sent: signal.Signals | None = None
+    timed: bool = False
+    """Whether it is about how long a run takes."""
     options: tuple[str, ...] = ()
     """What only ``chaos run`` can be told by options and not by the experiment."""
     code: int = 1
@@ -58,13 +60,13 @@ ROWS = (
     Row("5", "value-list", "a list under a range", code=3),
     Row("6", "violated-on-the-way", "violated during the method, well after it", code=1),
     Row("7", "nothing-once", "a continuous probe returns nothing once", code=3),
-    Row("8", "fail-fast", "fail-fast with an activity of 6 s in flight", options=("--fail-fast",), code=1),
+    Row("8", "fail-fast", "fail-fast with an activity of 6 s in flight", options=("--fail-fast",), timed=True),
     Row("9", "refused", "the fault action itself fails (403)", code=3),
     Row("10", "misspelt-method", "`metod`", code=2),
     Row("10", "misspelt-background", "`backgroud`", code=2),
     Row("11", "missing-control", "the module of a safeguard is missing", code=4),
     Row("", "async-activity", "an async function", code=1),
-    Row("", "time-out", "a function that hangs for 8 s, `timeout` 0.5", code=3),
+    Row("", "time-out", "a function that hangs for 8 s, `timeout` 0.5", code=3, timed=True),
     Row("", "unspeakable", "an output that JSON cannot hold", code=0),
 )
 
@@ -81,14 +83,15 @@ class Result:
     output: str
     seconds: float
 
-    def told(self) -> str:
+    def told(self, *, timed: bool) -> str:
         """One cell of the table."""
         if self.journal is None:
             journal = "no readable journal"
         else:
             journal = f"`{self.journal['status']}`" + (", deviated" if self.journal["deviated"] else "")
         fault = "**fault left**" if self.fault_left else "put back" if self.fault_happened else "nothing touched"
-        return f"exit {self.code}, {journal}, {fault}, {self.seconds:.1f} s"
+        took = f", {self.seconds:.1f} s" if timed else ""
+        return f"exit {self.code}, {journal}, {fault}{took}"
 
 
 def ours(row: Row, folder: Path) -> Result:
@@ -161,7 +164,8 @@ def main() -> None:
     say("| # | event | `chaos run` | `drillbook run` |\n|---|---|---|---|\n")
     for row in ROWS:
         with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
-            there, here = theirs(row, Path(one)).told(), ours(row, Path(two)).told()
+            there = theirs(row, Path(one)).told(timed=row.timed)
+            here = ours(row, Path(two)).told(timed=row.timed)
         say(f"| {row.number} | {row.event} | {there} | {here} |\n")
         sys.stdout.flush()
 
