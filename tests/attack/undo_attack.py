@@ -173,13 +173,15 @@ def _rounds(count: int, seed: int) -> list[Round]:
         way = ways[number] if number < len(ways) - 2 else chance.choices(ways, list(WAYS.values()))[0]
         method = chance.choice(METHODS)
         scales = any(step["fault"] == "scale" for step in method)
-        aimed = way not in ("left alone", "disk full") and chance.random() < (0.8 if "kill" in way else 0.5)
+        timed = way not in ("left alone", "disk full")
+        first = number < len(ways) - 2  # of its way: the short form strikes while something is broken
+        aimed = timed and (first or chance.random() < (0.8 if "kill" in way else 0.5))
         rounds.append(
             Round(
                 number=number,
                 way=way,
                 method=method,
-                moment=None if aimed else chance.uniform(0.0, 10.0) if way not in ("left alone", "disk full") else 0.0,
+                moment=None if aimed else chance.uniform(0.0, 10.0) if timed else 0.0,
                 meddle=scales and chance.random() < 0.3,
                 size=chance.choice((40, 72, 80, 88, 96, 120, 200)) if way == "disk full" else 0,
             )

@@ -75,7 +75,7 @@ class Assault:
         getattr(self, "_" + "".join(c if c.isalnum() else "_" for c in self.round.way.partition(",")[0].lower()))()
 
     def _await_moment(self) -> None:
-        until = time.monotonic() + (20 if self.round.moment is None else self.round.moment)
+        until = time.monotonic() + (60 if self.round.moment is None else self.round.moment)
         while time.monotonic() < until and self.runner.poll() is None:
             if self.round.moment is None and self._fault_is_seen():
                 time.sleep(random.uniform(0, 0.5))
