@@ -12,7 +12,7 @@ from drillbook.errors import PreflightError, UnreachableError
 
 Json = dict[str, Any]
 _FOLDERS = {
-    "Namespace": "/api/v1/namespaces", "Service": "/api/v1/namespaces/{}/services",
+    "Namespace": "/api/v1/namespaces", "Node": "/api/v1/nodes", "Service": "/api/v1/namespaces/{}/services",
     "ConfigMap": "/api/v1/namespaces/{}/configmaps", "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
 }  # fmt: skip
 

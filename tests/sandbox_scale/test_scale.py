@@ -1,0 +1,114 @@
+"""Fleets: small ones in every run of the tests, large ones where ``DRILLBOOK_LONG`` is set."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from drillbook import clock
+from drillbook.sandbox import fleet, lifecycle, stack
+from drillbook.sandbox.kube import Kube as PlainKube
+from drillbook.targets.kube import Kube
+from drillbook.targets.target import TargetSpec, open_target
+
+LONG = bool(os.environ.get("DRILLBOOK_LONG"))
+PODS = 10_000 if LONG else 300
+ENGINES = 200 if LONG else 14
+LIST = """
+import asyncio, json, resource, sys, time
+from drillbook.targets.kube import Kube
+async def main():
+    async with await Kube.from_kubeconfig(sys.argv[1]) as kube:
+        begun = time.monotonic()
+        pods = await kube.list("/api/v1/namespaces/fleet/pods", labels="model=fleet")
+        seconds = time.monotonic() - begun
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"pods": len(pods), "seconds": seconds, "peak": peak}))
+asyncio.run(main())
+"""
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    yield asyncio.run(lifecycle.up("scale", replicas=1))
+    asyncio.run(lifecycle.down("scale"))
+
+
+@pytest.fixture(scope="module")
+def large(sandbox):
+    """The sandbox with a fleet of hollow pods that are all available."""
+    asyncio.run(fleet.add(sandbox.api_url, PODS))
+    asyncio.run(until_available(sandbox, PODS))
+    return sandbox
+
+
+async def until_available(sandbox, pods):
+    deadline, there = clock.monotonic() + (300 if LONG else 60), 0
+    while there < pods:
+        assert clock.monotonic() < deadline, f"{there} of {pods} hollow pods are available"
+        await asyncio.sleep(0.2)
+        found = await PlainKube(sandbox.api_url).items("/apis/apps/v1/namespaces/fleet/deployments")
+        there = sum(one.get("status", {}).get("availableReplicas", 0) for one in found)
+
+
+async def test_hollow_pods_are_ready_without_a_process_or_an_address(large):
+    async with await Kube.from_kubeconfig(large.kubeconfig) as kube:
+        pods = await kube.list("/api/v1/namespaces/fleet/pods")
+        nodes = await kube.list("/api/v1/nodes", labels="drillbook.io/hollow=true")
+    assert len(pods) == PODS
+    assert {pod["spec"]["nodeName"] for pod in pods} <= {node["metadata"]["name"] for node in nodes}
+    assert all(pod["status"]["containerStatuses"][0]["ready"] for pod in pods)
+    assert not any("podIP" in pod["status"] for pod in pods)
+
+
+async def test_a_killed_hollow_pod_is_replaced(large):
+    async with await Kube.from_kubeconfig(large.kubeconfig) as kube:
+        victim = (await kube.get("/api/v1/namespaces/fleet/pods", limit="1"))["items"][0]["metadata"]["name"]
+        await kube.delete(f"/api/v1/namespaces/fleet/pods/{victim}")
+        deadline = clock.monotonic() + 30
+        while await kube.find(f"/api/v1/namespaces/fleet/pods/{victim}"):
+            assert clock.monotonic() < deadline, f"{victim} is still there"
+            await asyncio.sleep(0.05)
+    await until_available(large, PODS)
+
+
+async def test_a_plan_looks_at_a_fleet_once(large, monkeypatch):
+    looks = []
+    listed = Kube.list_at
+
+    async def count(self, path, **selectors):
+        looks.append(path)
+        return await listed(self, path, **selectors)
+
+    monkeypatch.setattr(Kube, "list_at", count)
+    spec = TargetSpec(stack="production-stack", namespace="fleet")
+    async with await open_target(spec, kubeconfig=large.kubeconfig) as target:
+        with target.one_look():
+            engines = await target.pods("engine")
+            assert len(await target.everything()) == len(engines) == PODS
+            assert await target.pods("router") == []
+        assert len(looks) == 1
+        await target.pods("engine")
+        assert len(looks) > 1
+
+
+def test_a_fleet_is_read_page_by_page_in_little_time_and_memory(large):
+    done = subprocess.run([sys.executable, "-c", LIST, str(large.kubeconfig)], capture_output=True, text=True)
+    seen = json.loads(done.stdout)
+    assert seen["pods"] == PODS
+    assert seen["peak"] < 300
+    assert not LONG or seen["seconds"] < 2
+
+
+def test_more_engines_than_the_usual_nodes_have_gpus_come_up():
+    sandbox = asyncio.run(lifecycle.up("many", replicas=ENGINES))
+    try:
+        assert asyncio.run(stack.missing(PlainKube(sandbox.api_url))) == []
+        assert len(asyncio.run(PlainKube(sandbox.api_url).items("/api/v1/nodes"))) > 2
+    finally:
+        asyncio.run(lifecycle.down("many"))
