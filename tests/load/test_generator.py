@@ -74,7 +74,7 @@ async def test_the_quantiles_of_a_server_that_stalls_are_those_of_the_schedule(s
     truth = sorted(back - one.scheduled if stall <= one.scheduled < back else 0.0 for one in seen)
     ttfts = slis.samples(seen, Latency.TTFT)
     for q in (0.25, 0.5, 0.75, 0.9, 0.95, 0.99):  # a closed loop would have sent one request into the stall
-        assert slis.quantile(ttfts, q) == pytest.approx(slis.quantile(truth, q), abs=0.2)
+        assert slis.quantile(ttfts, q) == pytest.approx(slis.quantile(truth, q), abs=0.5)
 
 
 async def test_answers_that_never_come_do_not_hold_up_the_schedule(server):

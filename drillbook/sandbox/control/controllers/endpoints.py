@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from drillbook.sandbox.control.controllers import podset
@@ -118,9 +119,7 @@ class EndpointsOfServices(Controller):
         namespace = namespace_of(service)
         for row, content in zip(present, wanted, strict=False):
             if any(row.get(key) != value for key, value in content.items()):
-                self.registry.modify(
-                    self._slices, namespace, name_of(row), lambda fresh, content=content: fresh.update(content)
-                )  # type: ignore[misc]  # binds now
+                self.registry.modify(self._slices, namespace, name_of(row), functools.partial(_lay_over, content))
         for row in present[len(wanted) :]:
             self.registry.delete(self._slices, namespace, name_of(row))
         for content in wanted[len(present) :]:
@@ -199,3 +198,7 @@ def _endpoint(service: Json, pod: Json) -> Json:
         **_host(service, pod),
         "targetRef": _reference(pod),
     }
+
+
+def _lay_over(content: Json, obj: Json) -> None:
+    obj.update(content)

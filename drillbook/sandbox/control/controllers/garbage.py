@@ -6,6 +6,8 @@ dependents.
 
 from __future__ import annotations
 
+import functools
+
 from drillbook.sandbox.control.controllers.controller import Controller, Key
 from drillbook.sandbox.control.controllers.recorder import Recorder
 from drillbook.sandbox.control.deletion import FOREGROUND, ORPHAN, DeleteOptions
@@ -100,12 +102,8 @@ class GarbageCollector(Controller):
             kind = self.registry.kinds.of_object(obj)
             if kind is not None:
                 rest = [row for row in owners_of(obj) if row["uid"] != uid_of(owner)]
-                self.registry.modify(
-                    kind,
-                    namespace_of(obj),
-                    name_of(obj),
-                    lambda fresh, rest=rest: fresh["metadata"].update(ownerReferences=rest),
-                )  # type: ignore[misc]  # binds now
+                disown = functools.partial(_set_owners, rest)
+                self.registry.modify(kind, namespace_of(obj), name_of(obj), disown)
         self._remove_finalizer(owner, ORPHAN)
 
     def _delete_dependents(self, owner: Json) -> None:
@@ -132,3 +130,7 @@ class GarbageCollector(Controller):
 
 def _finalizers(obj: Json) -> set[str]:
     return set(obj["metadata"].get("finalizers") or ())
+
+
+def _set_owners(owners: list[Json], obj: Json) -> None:
+    obj["metadata"]["ownerReferences"] = owners
