@@ -30,7 +30,7 @@ from drillbook.load.process import Generator
 from drillbook.model.events import Phase, PhaseStarted, Planned, RunStarted
 from drillbook.model.plan import Plan
 from drillbook.model.verdict import RunStatus, UndoState
-from drillbook.probes.collectors import instruments
+from drillbook.probes.collectors import observers
 from drillbook.targets.target import Target
 from drillbook.undo import lease as leases
 from drillbook.undo.keeper import Keeper
@@ -83,12 +83,12 @@ async def drill(
             for check in checks:
                 recorder.emit(check)
             recorder.emit(Planned(plan=plan), sync=True)
-            observers = await instruments(loaded.experiment, target, recorder.emit)
+            looking = await observers(loaded.experiment, target, recorder.emit)
             store = await _enter(stack, _guarded(loaded, target, run_id, folder, lease))
             load = await _enter(stack, _generator(loaded, target, folder, seed))
         point_latest(folder)
         injector = Injector(plan, target, store, recorder)
-        run = Run(loaded.experiment, recorder=recorder, injector=injector, load=load, instruments=observers)
+        run = Run(loaded.experiment, recorder=recorder, injector=injector, load=load, observers=looking)
         lost = asyncio.create_task(_stop_when_lost(lease, run), name="lease lost")
         stack.callback(lost.cancel)
         ended = await run.execute()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from drillbook import clock
@@ -18,13 +18,16 @@ from drillbook.experiments.injection import Injector
 from drillbook.experiments.live import baseline_problem, settled, steady, tripped
 from drillbook.experiments.recorder import Recorder
 from drillbook.load.process import Generator
-from drillbook.model.events import AbortTripped, Phase, PhaseStarted, RunEnded
+from drillbook.model.events import AbortTripped, Noted, Phase, PhaseStarted, RunEnded
 from drillbook.model.experiment import Experiment
 from drillbook.model.verdict import RunStatus, UndoState
-from drillbook.probes.collectors import Instrument
+from drillbook.probes.collectors import Instrument, Observers
+from drillbook.probes.names import INSTRUMENT
 
 TICK = 0.5
 """How often abort conditions and the end of the observation are looked at, in seconds."""
+FIRST_LOOK = 5.0
+"""Seconds that the observers may take to see what is there; what they have not seen by then is told as missing."""
 DRAIN_MARGIN = 1.0
 """Seconds beyond the stall time-out that requests in flight are given at the end of a whole run: by then each has ended
 or has shown that it hangs. Were they cut off before, a hang would pass as ``unknown``."""
@@ -56,11 +59,11 @@ class Run:
         recorder: Recorder,
         injector: Injector,
         load: Generator,
-        instruments: Sequence[Instrument],
+        observers: Observers,
     ) -> None:
         self.experiment = experiment
         self.stop = Stop()
-        self._recorder, self._injector, self._load, self._instruments = recorder, injector, load, instruments
+        self._recorder, self._injector, self._load, self._observers = recorder, injector, load, observers
 
     async def execute(self) -> RunEnded:
         """Run to the end, whatever happens on the way, and write down how it ended.
@@ -184,7 +187,10 @@ class Run:
     async def _observing(self) -> AsyncIterator[None]:
         """The load and all instruments, from before the baseline to after the proof that nothing is left."""
         load = asyncio.create_task(self._absorb_load(), name="load")
-        tasks = [load, *(asyncio.create_task(self._observe(each), name="instrument") for each in self._instruments)]
+        tasks = [
+            load,
+            *(asyncio.create_task(self._observe(each), name="instrument") for each in self._observers.instruments),
+        ]
         try:
             yield
         finally:
@@ -206,4 +212,5 @@ class Run:
         try:
             await instrument()
         except Exception as error:  # noqa: BLE001 - whatever ails one instrument, the others go on, and so does the run
-            self._recorder.note(f"an instrument failed: {self._recorder.keep(error)}")
+            told = f"an instrument failed: {self._recorder.keep(error)}"
+            self._recorder.emit(Noted(actor=INSTRUMENT, text=told), sync=True)

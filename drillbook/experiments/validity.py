@@ -10,14 +10,14 @@ from collections.abc import Iterator
 
 from drillbook.experiments.sentences import seconds
 from drillbook.load import slis
-from drillbook.model.events import FaultChanged, FaultState, LoadTicked, Phase
+from drillbook.model.events import FaultChanged, FaultState, LoadTicked, Noted, Phase
 from drillbook.model.experiment import Experiment
 from drillbook.model.history import Span
 from drillbook.model.plan import PlannedFault
 from drillbook.model.request import Outcome
 from drillbook.model.verdict import Finding, Verdict
 from drillbook.probes.index import Indexed
-from drillbook.probes.names import ITERATIONS
+from drillbook.probes.names import INSTRUMENT, ITERATIONS
 from drillbook.probes.signals import label
 
 CLOCK_STEP = 1.0
@@ -35,6 +35,7 @@ def measurement(index: Indexed, experiment: Experiment) -> list[Finding]:
     return [
         check("the journal is whole", _damage(index), "all lines are there, from run-started to run-ended"),
         check("the clocks ran evenly", _clock_step(index), "wall and monotonic time kept together"),
+        check("everything was watched throughout", _instruments(index), "no instrument failed"),
         *_load(index, experiment),
         *_engines_worked(index),
     ]
@@ -72,6 +73,12 @@ def _clock_step(index: Indexed) -> str:
             return f"the wall clock jumped by {step:+.1f}s {where}, or the machine was suspended"
         last[line.writer] = line.mono, line.wall
     return ""
+
+
+def _instruments(index: Indexed) -> str:
+    """What an instrument last saw would stand for all that came after it."""
+    failed = [(line.mono, note.text) for line, note in index.events(Noted) if note.actor == INSTRUMENT]
+    return "; ".join(f"{text} (at {index.relative(moment):.1f}s)" for moment, text in failed)
 
 
 def _load(index: Indexed, experiment: Experiment) -> Iterator[Finding]:

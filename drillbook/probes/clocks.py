@@ -18,7 +18,7 @@ from drillbook.probes.index import Indexed
 from drillbook.probes.recovery import recovery
 from drillbook.probes.suffering import HOLD_SECONDS, Outage, first_token, outages
 
-TOOLS = ("drillbook", "runner", "watchdog", "recover", "tool", "k8s", "alert")
+TOOLS = ("drillbook", "runner", "load", "instrument", "watchdog", "recover", "tool", "k8s", "alert")
 """Actors of notes that are no people."""
 
 

@@ -5,3 +5,6 @@ RUNNING = "vllm:num_requests_running"
 ITERATIONS = "vllm:iteration_tokens_total_count"
 """Grows with every engine step. Flat while requests are running, it is the sign of a hang that ``/health`` never
 shows (measured on vLLM 0.32)."""
+
+INSTRUMENT = "instrument"
+"""The actor of the note that an instrument leaves when it fails: from then on nothing looked where it had looked."""

@@ -8,7 +8,7 @@ import pytest
 from histories import Run, drill, refused, served
 
 from drillbook.experiments import check
-from drillbook.model.events import FaultChanged, FaultState, Phase, PhaseStarted, RunEnded, RunStarted
+from drillbook.model.events import FaultChanged, FaultState, Noted, Phase, PhaseStarted, RunEnded, RunStarted
 from drillbook.model.history import History
 from drillbook.model.judgement import Judgement
 from drillbook.model.verdict import Verdict
@@ -220,3 +220,11 @@ def test_recovery_through_the_undo_is_none():
     run.lines = [line for line in run.lines if line.mono < 1040.0]
     run.load(start=45, end=60, ticks=False).ticks(46, 60).end(40.0, settle=20.0)
     inconclusive(run, because="when drillbook had begun to undo")
+
+
+def test_an_instrument_failed():
+    """What it last saw would pass for what was there until the end."""
+    run = drill(expect=EASY)
+    run.add(3.0, Noted(actor="instrument", text="an instrument failed: KeyError: 'status'"))
+    run.lines.sort(key=lambda line: line.mono)
+    inconclusive(run, because="an instrument failed: KeyError: 'status' (at 3.0s)")

@@ -14,6 +14,7 @@ from drill_bench import HANG, child, children, is_alive, kill, until
 from drillbook.experiments import check, journal, run
 from drillbook.model.events import EvidenceKept, Noted
 from drillbook.model.verdict import RunStatus, UndoState, Verdict
+from drillbook.probes.collectors import Observers
 from drillbook.sandbox import lifecycle
 
 pytestmark = pytest.mark.root
@@ -143,14 +144,14 @@ async def test_a_bug_in_an_instrument_a_sink_or_the_run_itself_does_not_skip_the
         async def instrument():
             raise KeyError("a bug in an instrument")
 
-        return [instrument]
+        return Observers([instrument], lambda: asyncio.sleep(0))
 
     def tripped(history, condition, now):
         if bench.stopped():
             raise ZeroDivisionError("a bug in the run")
         return ""
 
-    monkeypatch.setattr("drillbook.experiments.drill.instruments", broken)
+    monkeypatch.setattr("drillbook.experiments.drill.observers", broken)
     monkeypatch.setattr(run, "tripped", tripped)
     experiment = bench.experiment(HANG, abort_when=["goodput < 1% for 9s"], **SHORT)
     folder = await bench.drill(experiment, sinks=(Broken(),))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 from drillbook import catalog, site
 from drillbook.model.events import AnyEvent
@@ -19,8 +20,17 @@ Instrument = Callable[[], Awaitable[None]]
 """Observes until it is cancelled."""
 
 
-async def instruments(experiment: Experiment, target: Target, emit: Callable[[AnyEvent], object]) -> list[Instrument]:
-    """Everything that observes this run: each fails alone.
+class Observers(NamedTuple):
+    """Everything that observes a run: each fails alone."""
+
+    instruments: list[Instrument]
+    first_look: Callable[[], Awaitable[object]]
+    """Returns once all that was there when they began is written down: before, pods that are there seem to be missing.
+    """
+
+
+async def observers(experiment: Experiment, target: Target, emit: Callable[[AnyEvent], object]) -> Observers:
+    """What observes this run.
 
     Raises:
         UsageError: a custom probe that the experiment asks for is not trusted, or fails when loaded.
@@ -31,7 +41,7 @@ async def instruments(experiment: Experiment, target: Target, emit: Callable[[An
     watcher = KubernetesWatcher(target.kube, target, emit)
     poller = HealthPoller(await target.endpoint(), watcher.engines, emit)
     watches = [functools.partial(watcher.follow, kind) for kind in KINDS]
-    return [*watches, poller.run, *(sampler.run for sampler in samplers)]
+    return Observers([*watches, poller.run, *(sampler.run for sampler in samplers)], watcher.listed.wait)
 
 
 def custom_probes(experiment: Experiment) -> list[CustomProbe]:

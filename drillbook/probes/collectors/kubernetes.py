@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -41,6 +42,9 @@ class KubernetesWatcher:
     kube: Watcher
     target: Target
     emit: Callable[[AnyEvent], object]
+    listed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once the first list of every kind has been told."""
+    _awaited: set[str] = field(default_factory=lambda: set(KINDS))
     _seen: dict[str, tuple[str, Json]] = field(default_factory=dict)
     _urls: dict[str, tuple[str, str]] = field(default_factory=dict)
 
@@ -54,6 +58,10 @@ class KubernetesWatcher:
         async for change in self.kube.watch(paths.collection(version, plural, self.target.namespace)):
             if change.type != "BOOKMARK":
                 self.take(kind, change)
+                continue
+            self._awaited.discard(kind)
+            if not self._awaited:
+                self.listed.set()
 
     def take(self, kind: str, change: Change) -> None:
         """Write one change down, if it says something new."""
