@@ -66,7 +66,7 @@ async def stage(kubeconfig: Path) -> AsyncIterator[Stage]:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await kube.delete(f"/api/v1/namespaces/{name}")
-            await made.gone(f"/api/v1/namespaces/{name}", within=240)  # its controller looks again after 5, 10, 20 … seconds
+            await made.gone(f"/api/v1/namespaces/{name}", within=240)  # looked at again after 5, 10, 20 … seconds
 
 
 @pytest_asyncio.fixture(**_ONCE)
