@@ -201,7 +201,8 @@ class Result:
     @property
     def problems(self) -> list[str]:
         told = [f"round {each.number} ({each.way}): {problem}" for each in self.rounds for problem in each.problems]
-        refused = sum(each.code == 4 and not each.way.startswith("control plane") for each in self.rounds)
+        expected = ("control plane", "disk full")
+        refused = sum(each.code == 4 and not each.way.startswith(expected) for each in self.rounds)
         if refused > max(2, len(self.rounds) / 20):
             told.append(f"{refused} of {len(self.rounds)} runs were refused by the preflight")
         return told + ([f"the decoy: {self.harm}"] if self.harm else []) + self.leftovers
