@@ -132,4 +132,4 @@ class TestContainers:
         took = loop.time() - begun
         records = await client.containers()
         assert sum(record.exit is None for record in records) == 200
-        assert took < 10, f"{took:.2f} s; 1.3 s on two idle cores"
+        assert took < 30, f"{took:.2f} s; 2.4 to 2.7 s were measured on two cores that were not idle"
