@@ -86,7 +86,7 @@ class Result:
     def told(self, *, timed: bool) -> str:
         """One cell of the table."""
         if self.journal is None:
-            journal = "no readable journal"
+            journal = "not begun" if self.code in (2, 4) else "no readable journal"
         else:
             journal = f"`{self.journal['status']}`" + (", deviated" if self.journal["deviated"] else "")
         fault = "**fault left**" if self.fault_left else "put back" if self.fault_happened else "nothing touched"
@@ -137,7 +137,7 @@ def _run(command: list[str], env: dict[str, str], row: Row, folder: Path, journa
     seconds = time.monotonic() - began
     if row.sent is signal.SIGKILL:
         _await_mended(fault)
-    happened = happened or "broken" in (folder / "output").read_text() or fault.exists()
+    happened = (folder / "happened").exists()
     return Result(
         process.returncode, fault.exists(), happened, _read(journal()), (folder / "output").read_text(), seconds
     )

@@ -12,6 +12,7 @@ FAULT = FOLDER / "fault"
 
 
 def break_it() -> str:
+    (FOLDER / "happened").write_text("for good")
     FAULT.write_text("broken")
     return "broken"
 
