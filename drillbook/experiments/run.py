@@ -122,7 +122,12 @@ class Run:
                 return
 
     async def _warm_up(self) -> None:
-        """Load that nothing is read off, until the steady state is seen, and for ``warm-up`` at most."""
+        """Load that nothing is read off, until the steady state is seen, and for ``warm-up`` at most.
+
+        Never before the observers have seen what is there: pods that were not told yet would seem to be missing.
+        """
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._observers.first_look(), FIRST_LOOK)
         began = clock.monotonic()
         while clock.monotonic() - began < self.experiment.warm_up:
             await asyncio.sleep(TICK)

@@ -24,7 +24,7 @@ def test_a_killed_pod_is_judged_and_reported_and_its_journal_alone_says_the_same
     assert code == told["exit_code"] == 0, err
     assert told["run"] == str(folder)
     assert len(before - {pod["metadata"]["uid"] for pod in bench.engines()}) == 1
-    assert set(told["reports"].values()) == {str(folder / name) for name in REPORTS}
+    assert set(told["reports"].values()) >= {str(folder / name) for name in REPORTS}
     assert {path.name for path in folder.iterdir()} >= REPORTS
     assert (folder.parent / "latest").resolve() == folder
     assert bench.records() == []

@@ -167,9 +167,14 @@ class Bench:
         return list(self.call("GET", ENGINES)["items"])
 
     def whole(self) -> bool:
-        """Whether all engines are ready, and the router answers."""
-        ready = [pod for pod in self.engines() if _is_ready(pod)]
-        return len(ready) == len(self.engines()) == 3
+        """Whether all engines are ready, none is stopped, and the router sends requests to each."""
+        engines = self.engines()
+        if len(engines) != 3 or not all(map(_is_ready, engines)) or self.stopped():
+            return False
+        with urllib.request.urlopen(f"{self.sandbox.endpoint}/workers", timeout=5) as answer:
+            workers = json.load(answer)["workers"]
+        healthy = {worker["url"] for worker in workers if worker["is_healthy"]}
+        return healthy == {f"http://{pod['status']['podIP']}:8000" for pod in engines} and len(workers) == 3
 
     def engine_cores(self) -> dict[int, str]:
         """The state of each engine process of this sandbox, as the kernel tells it: ``T`` is stopped."""
