@@ -123,7 +123,9 @@ class Kube:
             page = await self.json("GET", path, params=params)
             meta = page.get("metadata", {})
             kind, version = str(page.get("kind", "")).removesuffix("List"), page.get("apiVersion", "")
-            items += [{"kind": kind, "apiVersion": version} | item for item in page.get("items") or []]
+            for item in page.get("items") or []:
+                item.update(kind=kind, apiVersion=version)
+                items.append(item)
             token = meta.get("continue")
             if not token:
                 return items, str(meta.get("resourceVersion", ""))

@@ -44,6 +44,7 @@ class Target:
         self._endpoint: Endpoint | None = None
         self._looking = False
         self._seen: Objects | None = None
+        self._roles: dict[str, Objects] = {}
 
     async def close(self) -> None:
         await self.kube.close()
@@ -63,8 +64,10 @@ class Target:
         if not selectors:
             return sorted((pod for pod in await self.everything() if self.role_of(pod) == role), key=_name)
         if self._looking:
-            seen = [(pod, pod["metadata"].get("labels") or {}) for pod in await self.everything()]
-            return sorted((pod for pod, marks in seen if _any_matches(selectors, marks)), key=_name)
+            if role not in self._roles:
+                marked = ((pod, pod["metadata"].get("labels") or {}) for pod in await self.everything())
+                self._roles[role] = sorted((pod for pod, marks in marked if _any_matches(selectors, marks)), key=_name)
+            return list(self._roles[role])
         found = {}
         for selector in selectors:
             for pod in await self.kube.list(paths.pods(self.namespace), labels=selector):
@@ -87,7 +90,7 @@ class Target:
         try:
             yield
         finally:
-            self._looking, self._seen = False, None
+            self._looking, self._seen, self._roles = False, None, {}
 
     def role_of(self, pod: dict[str, Any]) -> str:
         """The first role whose labels the pod has, the experiment's own selectors first; else empty."""

@@ -77,6 +77,7 @@ class Store:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._objects: dict[str, dict[str, dict[str, Entry]]] = defaultdict(lambda: defaultdict(dict))
+        self._sorted: dict[tuple[str, str], list[str]] = {}
         self._owned: dict[str, set[Address]] = defaultdict(set)
         self._free: dict[tuple[str, str], set[str]] = defaultdict(set)
         self._uids: dict[str, Address] = {}
@@ -96,9 +97,18 @@ class Store:
     def entries(self, resource: str, namespace: str = "") -> list[Entry]:
         """In the order of their keys; all namespaces where none is named."""
         spaces = self._objects[resource]
-        if namespace:
-            return [entry for _, entry in sorted(spaces[namespace].items())]
-        return [entry for space in sorted(spaces) for _, entry in sorted(spaces[space].items())]
+        return [
+            spaces[space][name]
+            for space in ([namespace] if namespace else sorted(spaces))
+            for name in self._names(resource, space)
+        ]
+
+    def _names(self, resource: str, namespace: str) -> list[str]:
+        """In order, and sorted only after a name came or went: every page of a list asks."""
+        names = self._sorted.get((resource, namespace))
+        if names is None:
+            names = self._sorted[resource, namespace] = sorted(self._objects[resource][namespace])
+        return names
 
     def objects(self, resource: str, namespace: str = "") -> Iterator[Json]:
         """Without order: what controllers go through."""
@@ -140,6 +150,8 @@ class Store:
             self._database.put(*address, self.revision, entry.encoded)
         if previous is not None:
             self._unindex(address, previous.obj)
+        else:
+            self._sorted.pop(address[:2], None)
         self._objects[address[0]][address[1]][address[2]] = entry
         self._index(address, obj)
         self._announce(Change("ADDED" if previous is None else "MODIFIED", kind.resource, entry, previous))
@@ -153,6 +165,7 @@ class Store:
         if kind.kept:
             self._database.remove(*address, self.revision)
         previous = self._objects[address[0]][address[1]].pop(address[2])
+        self._sorted.pop(address[:2], None)
         self._unindex(address, previous.obj)
         entry = Entry(obj, self.revision)
         self._announce(Change("DELETED", kind.resource, entry, previous))
