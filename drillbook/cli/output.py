@@ -28,8 +28,8 @@ GROUPS = {
 """The findings' roles in the order in which a person wants to know."""
 FOLDED = {"validity": "it can be believed"}
 """Groups that are one line while everything in them held."""
-SUFFIXES = (".html", ".md")
-"""Reports for people; scripts and CI systems find the others by themselves."""
+SHOWN = ("html", "markdown", "json", "playbook")
+"""Reports that the end of a run points to; CI systems find the others by themselves."""
 
 
 def say(message: str) -> None:
@@ -101,9 +101,9 @@ def _mark(verdict: Verdict) -> str:
 def show_end(folder: Path, paths: Mapping[str, Path], judgement: Judgement, where: str) -> None:
     """Where to look next: reports as paths that a terminal can open, then the exact command."""
     click.echo()
-    for suffix in SUFFIXES:
-        for path in sorted(path for path in paths.values() if path.suffix == suffix):
-            click.echo(f"  {shown(path)}")
+    for name in SHOWN:
+        if name in paths:
+            click.echo(f"  {shown(paths[name])}")
     click.echo()
     if judgement.undo is UndoState.REMAINS:
         click.secho("SOMETHING MAY BE LEFT at the target; a watchdog goes on undoing it. Look and help:", fg="red")
