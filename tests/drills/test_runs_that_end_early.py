@@ -214,6 +214,7 @@ def test_an_undo_that_fails_exits_5_and_the_watchdog_goes_on_until_it_is_done(be
         assert bench.shell("check", running.folder).returncode == 5
     finally:
         asyncio.run(lifecycle.control_up(bench.sandbox.name))
+        bench.renew_router()
     until(lambda: not bench.stopped(), 8)
     until(lambda: bench.shell("check", running.folder).returncode == 130, 8)
     assert os.getpid() not in children(watchdog)

@@ -23,6 +23,7 @@ from drillbook.targets.target import open_target
 
 DRILLBOOK = (sys.executable, "-m", "drillbook")
 ENGINES = "/api/v1/namespaces/llm/pods?labelSelector=app.kubernetes.io/component%3Dserving-engine"
+ROUTERS = "/api/v1/namespaces/llm/pods?labelSelector=app.kubernetes.io/component%3Drouter"
 PERMISSIONS = "/api/v1/namespaces/kube-system/configmaps"
 HANG = {"fault": "process-hang", "process": "VLLM::EngineCore"}
 LOAD = {
@@ -171,10 +172,18 @@ class Bench:
         engines = self.engines()
         if len(engines) != 3 or not all(map(_is_ready, engines)) or self.stopped():
             return False
-        with urllib.request.urlopen(f"{self.sandbox.endpoint}/workers", timeout=5) as answer:
-            workers = json.load(answer)["workers"]
+        try:
+            with urllib.request.urlopen(f"{self.sandbox.endpoint}/workers", timeout=5) as answer:
+                workers = json.load(answer)["workers"]
+        except OSError:
+            return False
         healthy = {worker["url"] for worker in workers if worker["is_healthy"]}
         return healthy == {f"http://{pod['status']['podIP']}:8000" for pod in engines} and len(workers) == 3
+
+    def renew_router(self) -> None:
+        """vllm-router 0.1.17 looks at pods again only 60 s after its watch broke; a new one does so at once."""
+        for pod in self.call("GET", ROUTERS)["items"]:
+            self.call("DELETE", f"/api/v1/namespaces/llm/pods/{pod['metadata']['name']}", {"gracePeriodSeconds": 0})
 
     def engine_cores(self) -> dict[int, str]:
         """The state of each engine process of this sandbox, as the kernel tells it: ``T`` is stopped."""
