@@ -53,6 +53,8 @@ async def carry_out(kube: Kube, operation: UndoOperation, *, seconds: float) -> 
                 pause = min(pause * 2, 2.0)
         except TimeoutError:
             outcome = Outcome(EntryState.FAILED, f"{describe(operation)}: not done within {seconds:.0f} s")
+        except Exception as error:  # noqa: BLE001 - what one object makes of our code may not keep others broken
+            outcome = Outcome(EntryState.FAILED, f"{describe(operation)}: {type(error).__name__}: {error}")
         if clock.monotonic() + pause >= until:
             return outcome
         await asyncio.sleep(pause)

@@ -7,6 +7,7 @@ import pytest
 from drillbook.model.undo import DeleteObject, EntryState, FieldChange, RestoreFields, UndoEntry
 from drillbook.targets import paths
 from drillbook.targets.kube import Kube
+from drillbook.undo import operations
 from drillbook.undo.operations import carry_out, describe, pointer
 from drillbook.undo.record import UndoStore
 from drillbook.undo.undo import undo_all, undo_entry
@@ -160,3 +161,23 @@ async def test_each_operation_can_be_said_in_words(kube, namespace):
 async def test_even_without_any_time_one_attempt_is_made(kube, namespace, seconds):
     operation = await broken(kube, namespace)
     assert (await carry_out(kube, operation, seconds=seconds)).state is EntryState.UNDONE
+
+
+async def test_a_bug_over_one_object_leaves_no_other_broken(kube, namespace, monkeypatch, tmp_path):
+    first, second = await broken(kube, namespace), await broken(kube, namespace, "another")
+    store = await UndoStore.create(kube, namespace, "run-1", "A title", tmp_path)
+    for number, operation in enumerate((first, second)):
+        await store.arm(UndoEntry(id=f"{number}-x", fault="x", operations=(operation,)))
+    real = operations._attempt
+
+    async def attempt(kube, operation):
+        if operation == second:
+            raise KeyError("status")
+        return await real(kube, operation)
+
+    monkeypatch.setattr(operations, "_attempt", attempt)
+    done = {entry.id: entry for entry in await undo_all(store, "runner", seconds=1.0)}
+    assert done["1-x"].state is EntryState.FAILED
+    assert "KeyError: 'status'" in done["1-x"].detail
+    assert done["0-x"].state is EntryState.UNDONE
+    assert [entry.id for entry in store.record.remaining] == ["1-x"]
