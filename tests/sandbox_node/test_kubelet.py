@@ -109,8 +109,10 @@ async def test_a_crashing_container_backs_off_longer_each_time_and_keeps_its_pre
     await cluster.run("crashes", shell("echo I was here; exit 1"))
     status = await cluster.until(
         "crashes",
-        lambda status: status["containerStatuses"][0]["restartCount"] >= 2
-        and status["containerStatuses"][0]["state"]["waiting"]["reason"] == "CrashLoopBackOff",
+        lambda status: (
+            status["containerStatuses"][0]["restartCount"] >= 2
+            and status["containerStatuses"][0]["state"]["waiting"]["reason"] == "CrashLoopBackOff"
+        ),
     )
     row = status["containerStatuses"][0]
     assert row["state"]["waiting"]["message"].startswith("back-off ")

@@ -37,8 +37,11 @@ class Api:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
             auto_decompress=False,
             # a name of the system's own, so that permissions taken from users leave the node working
-            headers={"User-Agent": "drillbook-node", "Accept": "application/json",
-                     "Authorization": "Bearer system:node:drillbook"},
+            headers={
+                "User-Agent": "drillbook-node",
+                "Accept": "application/json",
+                "Authorization": "Bearer system:node:drillbook",
+            },
         )
 
     async def close(self) -> None:
