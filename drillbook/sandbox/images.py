@@ -42,6 +42,8 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     programs: tuple[Program, ...]
     needs: str = ""
     """An executable that this image stands or falls with."""
+    has_entrypoint: bool = True
+    """False: ``args`` alone are a whole command line, as with images that only name a default command."""
 
 
 SIM_MODULE = "drillbook.sandbox.engine.main"
@@ -85,7 +87,7 @@ def known(config: SandboxConfig) -> tuple[Image, ...]:
             pattern="drillbook*",
             programs=(Program(words=("drillbook",), argv=(python, "-m", "drillbook.cli.main")),),
         ),
-        Image(pattern="busybox*", programs=(Program(words=("sh",), argv=("sh",)),)),
+        Image(pattern="busybox*", programs=(Program(words=("sh",), argv=("sh",)),), has_entrypoint=False),
     )
 
 
@@ -110,7 +112,8 @@ def resolve(config: SandboxConfig, image: str, command: Sequence[str], args: Seq
         raise ImageNotFoundError(
             f'failed to pull and unpack image "{full}": failed to resolve reference "{full}": {full}: not found'
         )
-    argv = (*(command or found.programs[0].words), *args)
+    own = () if args and not found.has_entrypoint else found.programs[0].words
+    argv = (*(command or own), *args)
     for program in found.programs:
         if argv[: len(program.words)] == program.words:
             rest = argv[len(program.words) :]
