@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from drillbook import clock
-from drillbook.sandbox import images, lifecycle, stack
+from drillbook.sandbox import images, lifecycle
 from drillbook.sandbox.config import SandboxConfig
 from drillbook.sandbox.node import metrics
 from drillbook.sandbox.node.usage import Meter
