@@ -9,7 +9,7 @@ import signal
 import sys
 
 import pytest
-from drill_bench import HANG, child, children, is_alive, kill, until
+from drill_bench import HANG, LOAD, child, children, is_alive, kill, until
 
 from drillbook.experiments import check, journal, run
 from drillbook.model.events import EvidenceKept, FaultChanged, FaultState, Noted
@@ -18,7 +18,7 @@ from drillbook.probes.collectors import Observers
 from drillbook.sandbox import lifecycle
 
 pytestmark = pytest.mark.root
-SHORT = {"baseline": "2s"}
+SHORT = {"baseline": "1s", "load": LOAD | {"rate": "20/s"}}
 
 
 def hung(bench, *words, program=None, **changes):
