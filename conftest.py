@@ -22,8 +22,14 @@ REQUIREMENTS = {
 }
 
 
+WHOLE = ("attack", "failing_world")
+"""Folders whose tests run whole drills again and again: minutes, not seconds (`make test-whole`)."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
+        if item.path.parent.name in WHOLE:
+            item.add_marker("whole")
         for marker, (present, reason) in REQUIREMENTS.items():
             if not present and item.get_closest_marker(marker):
                 item.add_marker(pytest.mark.skip(reason=reason))
