@@ -52,7 +52,14 @@ _VLLM_MODULES = (
     ("python3", "-m", "vllm.entrypoints.openai.api_server"),
     ("python", "-m", "vllm.entrypoints.openai.api_server"),
 )
-_VLLM_ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
+_VLLM_ENVIRONMENT = {
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    # By itself each engine binds its threads to the first cores, all engines to the same ones: a replacement that
+    # started beside a serving engine was not ready after 90 s (measured on two cores).
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+}
 
 
 def _vllm_programs(config: SandboxConfig) -> tuple[Program, ...]:
