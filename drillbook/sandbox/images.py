@@ -59,6 +59,7 @@ _VLLM_ENVIRONMENT = {
     # By itself each engine binds its threads to the first cores, all engines to the same ones: a replacement that
     # started beside a serving engine was not ready after 90 s (measured on two cores).
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "OMP_NUM_THREADS": "1",  # unbound threads of several engines spin against one another on few cores
 }
 
 
