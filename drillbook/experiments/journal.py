@@ -1,7 +1,7 @@
 """The one record of a run: append-only files of JSON lines, one writer a file, readable after ``kill -9``.
 
-``journal.jsonl`` is the control log: small, and written through at once. ``observations.jsonl`` and
-``requests-*.jsonl`` are buffered. ``read`` merges them and tells what is damaged instead of guessing around it.
+``journal.jsonl`` is the control log: small, and written through at once. ``observations.jsonl``, ``requests-*.jsonl``
+and ``attacks-*.jsonl`` are buffered. ``read`` merges them and tells what is damaged instead of guessing around it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import msgspec
 from drillbook import clock
 from drillbook.errors import DrillbookError, UsageError
 from drillbook.experiments.reserve import reserve
+from drillbook.model.attack import AttackRecord
 from drillbook.model.events import AnyEvent, Line
 from drillbook.model.history import History
 from drillbook.model.request import RequestRecord
@@ -26,6 +27,7 @@ from drillbook.model.request import RequestRecord
 CONTROL_LOG = "journal.jsonl"
 OBSERVATIONS = "observations.jsonl"
 REQUESTS = "requests-*.jsonl"
+ATTACKS = "attacks-*.jsonl"
 UNDO = "undo-*.jsonl"
 UNDOERS = ("watchdog", "recover")
 """Who may have written those, in the runner's place."""
@@ -194,11 +196,13 @@ def read(folder: Path) -> History:
     gc.disable()  # a million records hold no cycles, and looking for some doubles the time
     counts: dict[str, int] = {}
     try:
-        for path in [control, folder / OBSERVATIONS, *sorted(folder.glob(REQUESTS)), *sorted(folder.glob(UNDO))]:
+        buffered = [path for pattern in (REQUESTS, ATTACKS, UNDO) for path in sorted(folder.glob(pattern))]
+        for path in [control, folder / OBSERVATIONS, *buffered]:
             if path.is_file():
                 _read_file(path, history, counts)
         history.lines.sort(key=lambda line: line.mono)
         history.requests.sort(key=lambda request: request.scheduled)
+        history.attacks.sort(key=lambda attack: attack.scheduled)
     finally:
         if collecting:
             gc.enable()
@@ -235,6 +239,8 @@ def _read_file(path: Path, history: History, counts: dict[str, int]) -> None:
         expected = counts[line.writer] = line.seq + 1
         if isinstance(line.event, RequestRecord):
             history.requests.append(line.event)
+        elif isinstance(line.event, AttackRecord):
+            history.attacks.append(line.event)
         else:
             history.lines.append(line)
 

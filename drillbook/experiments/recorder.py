@@ -11,6 +11,7 @@ from typing import Protocol
 
 from drillbook.errors import DrillbookError
 from drillbook.experiments import journal
+from drillbook.model.attack import AttackRecord
 from drillbook.model.events import AnyEvent, EvidenceKept, Line, LoadTicked, Noted, ObjectChanged, Observed
 from drillbook.model.history import History
 from drillbook.model.request import RequestRecord
@@ -64,6 +65,8 @@ class Recorder:
             self._given[line.writer] = line.seq + 1
         if isinstance(line.event, RequestRecord):
             self.history.requests.append(line.event)
+        elif isinstance(line.event, AttackRecord):
+            self.history.attacks.append(line.event)
         else:
             self.history.lines.append(line)
         for sink in tuple(self._sinks):

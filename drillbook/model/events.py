@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from drillbook.model.attack import AttackRecord
 from drillbook.model.plan import Plan
 from drillbook.model.request import RequestRecord
 from drillbook.model.undo import UndoEntry
@@ -184,6 +185,7 @@ AnyEvent = (
     | Noted
     | RunEnded
     | RequestRecord
+    | AttackRecord
 )
 
 

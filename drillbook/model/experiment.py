@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -20,6 +20,7 @@ from pydantic import (
     PlainSerializer,
     SerializeAsAny,
     ValidationInfo,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError, core_schema
 
@@ -136,6 +137,28 @@ class LoadSpec(FileModel):
     seed: int = 1
 
 
+class AttackSpec(FileModel):
+    """Adversarial prompts beside the load, through all phases: a plan, or one pack by itself."""
+
+    plan: str | None = None
+    """A plan (``drillbook list plans``), or a YAML file beside the experiment."""
+    pack: str | None = None
+    """A pack (``drillbook list packs``), or a JSONL file beside the experiment."""
+    rate: Rate | None = None
+    """Of all its prompts together; what is not said here is taken from the plan."""
+    stream: bool | None = None
+    max_tokens: int | None = Field(default=None, ge=1, le=100_000)
+    seed: int | None = None
+    cap: int | None = Field(default=None, ge=1)
+    """Most prompts of each part, chosen by the seed."""
+
+    @model_validator(mode="after")
+    def _says_what(self) -> Self:
+        if (self.plan is None) == (self.pack is None):
+            raise ValueError("an attack names either a plan or a pack")
+        return self
+
+
 class SloSpec(FileModel):
     """What a *good* answer is beside being complete: goodput counts requests that are ok and within these."""
 
@@ -185,6 +208,7 @@ class Experiment(FileModel):
     tags: tuple[str, ...] = ()
     target: TargetSpec = TargetSpec()
     load: LoadSpec
+    attacks: tuple[AttackSpec, ...] = ()
     slo: SloSpec = SloSpec()
     warm_up: Duration = 30.0
     """The longest time that load runs before the baseline, for cold engines; it ends once the steady state is seen."""

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from drillbook.model.attack import AttackRecord
 from drillbook.model.events import (
     AnyEvent,
     Event,
@@ -49,6 +50,8 @@ class History:
 
     lines: list[Line] = field(default_factory=list)
     requests: list[RequestRecord] = field(default_factory=list)
+    attacks: list[AttackRecord] = field(default_factory=list)
+    """Adversarial prompts, by schedule; no figure of the load reads them."""
     damage: list[str] = field(default_factory=list)
     """What was wrong with the files: torn last lines, gaps in sequences, lines from another boot, a missing end."""
 
