@@ -9,7 +9,7 @@ CHAOS_ENV ?= .venv-chaostoolkit
 DRILL  ?= experiments/replica-loss/pod-kill.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test demo-vllm vllm-env check format lint clean test-whole sandbox-down test-vllm test-cluster ecosystem-env test-ecosystem bench-sandbox chaostoolkit-env test-chaostoolkit
+.PHONY: help demo test demo-vllm vllm-env check format lint clean test-whole test-figures sandbox-down test-vllm test-cluster ecosystem-env test-ecosystem bench-sandbox chaostoolkit-env test-chaostoolkit
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -30,10 +30,13 @@ demo: $(BIN)/drillbook  ## Kill a live engine pod in a sandbox, measure it, writ
 	  [ $$code -le 1 ] || exit $$code  # held (0) and refuted (1) are both answers; the rest are not
 
 test: $(VENV)/.dev  ## Run the tests
-	@$(BIN)/python -m pytest -m 'not whole' $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -m 'not whole and not figure' $(PYTEST_ARGS)
 
 test-whole: $(VENV)/.dev  ## Attack whole runs in every way of ending them, and in a failing world (minutes)
 	@$(BIN)/python -m pytest -m whole $(PYTEST_ARGS)
+
+test-figures: $(VENV)/.dev  ## The figures of time and memory that a busy machine can spoil
+	@$(BIN)/python -m pytest -m 'figure and not whole' $(PYTEST_ARGS)
 
 check: lint test  ## Everything that must be green before a commit
 
