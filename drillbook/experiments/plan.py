@@ -55,7 +55,7 @@ async def make(loaded: Loaded, target: Target, *, run_id: str, seed: int) -> Pla
 
     """
     experiment = loaded.experiment
-    draw = Draw(seed)
+    draw = Draw(seed, run_id)
     faults: list[PlannedFault] = []
     for index, step in enumerate(experiment.method):
         faults.append(await FAULTS[step.fault].plan(step, index, target, draw))

@@ -82,8 +82,10 @@ class Fault(Protocol):
 class Draw:
     """Chooses pods by the run's seed: the same target and seed give the same pods. One for all steps of a plan."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, run_id: str = "") -> None:
         self._seed = seed
+        self.run_id = run_id
+        """For what bears the run's name: helper pods."""
         self._taken: set[str] = set()
 
     def choose(self, pods: list[dict[str, Any]], count: int, salt: str) -> list[dict[str, Any]]:

@@ -101,6 +101,17 @@ class FileModel(BaseModel):
     )
 
 
+class HelperSpec(FileModel):
+    """The helper pods of faults that no API call reaches: they run privileged on the victim's node."""
+
+    image: str | None = None
+    """An image with Python and drillbook; drillbook's own of the same version otherwise."""
+    namespace: Label | None = None
+    """Where they run, if the target's namespace does not allow privileged pods."""
+    pod: dict[str, Any] = {}
+    """Laid over the pod's ``spec``; lists of named things (``containers: [{name: helper, …}]``) go name by name."""
+
+
 class TargetSpec(FileModel):
     """A deployment: its stack, its place, its endpoint. What is not said is found (``drillbook doctor`` shows how)."""
 
@@ -116,6 +127,7 @@ class TargetSpec(FileModel):
     """The served model's name; asked of ``/v1/models`` otherwise."""
     selectors: dict[str, str] = {}
     """A label selector by role, instead of the stack's own."""
+    helper: HelperSpec = HelperSpec()
 
 
 class LoadSpec(FileModel):
