@@ -61,6 +61,17 @@ class RestoreFields(msgspec.Struct, frozen=True, kw_only=True, tag="restore-fiel
 
     object: ObjectRef
     fields: tuple[FieldChange, ...]
+    subresource: str = ""
+    """``status`` where the fields are of the status, which is written through a path of its own."""
+
+
+class RemoveItem(msgspec.Struct, frozen=True, kw_only=True, tag="remove-item"):
+    """Take out of a list the one item that we put there; what others put there meanwhile stays."""
+
+    object: ObjectRef
+    path: tuple[str | int, ...]
+    item: dict[str, Any]
+    """As we wrote it. The server may have added keys to it (a taint's ``timeAdded``)."""
 
 
 class DeleteObject(msgspec.Struct, frozen=True, kw_only=True, tag="delete-object"):
@@ -69,7 +80,7 @@ class DeleteObject(msgspec.Struct, frozen=True, kw_only=True, tag="delete-object
     object: ObjectRef
 
 
-UndoOperation = SignalProcess | RestoreFields | DeleteObject
+UndoOperation = SignalProcess | RestoreFields | RemoveItem | DeleteObject
 
 
 class EntryState(enum.StrEnum):

@@ -7,6 +7,7 @@ by anyone, at any time, as often as it takes.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from drillbook.model.undo import (
     EntryState,
     FieldChange,
     ObjectRef,
+    RemoveItem,
     RestoreFields,
     SignalProcess,
     UndoOperation,
@@ -72,6 +74,8 @@ def describe(operation: UndoOperation) -> str:
                 for field in operation.fields
             )
             return f"set {what} in {operation.object}"
+        case RemoveItem():
+            return f"take {operation.item} out of {pointer(operation.path)} of {operation.object}"
         case DeleteObject():
             return f"delete {operation.object}"
 
@@ -82,6 +86,8 @@ async def _attempt(kube: Kube, operation: UndoOperation) -> Outcome:
             return await _signal(kube, operation)
         case RestoreFields():
             return await _restore(kube, operation)
+        case RemoveItem():
+            return await _remove_item(kube, operation)
         case DeleteObject():
             return await _delete(kube, operation.object)
 
@@ -137,16 +143,16 @@ async def _restore(kube: Kube, operation: RestoreFields) -> Outcome:
         current = await _find(kube, ref)
         if current is None:
             return Outcome(EntryState.GONE, f"{ref} no longer exists")
-        ours = [field for field in operation.fields if _value(current, field.path) == (True, field.wrote)]
+        ours = [field for field in operation.fields if value_at(current, field.path) == (True, field.wrote)]
         superseded = [
-            f"{pointer(field.path)} of {ref} is {_value(current, field.path)[1]!r}: not our {field.wrote!r} any more"
+            f"{pointer(field.path)} of {ref} is {value_at(current, field.path)[1]!r}: not our {field.wrote!r} any more"
             for field in operation.fields
             if field not in ours and not _is_restored(current, field)
         ]
         if not ours:
             break
         try:
-            await kube.patch(paths.of(ref), _patch(ref, ours), "json")
+            await kube.patch("/".join(filter(None, (paths.of(ref), operation.subresource))), _patch(ref, ours), "json")
         except (ConflictError, InvalidError):
             continue  # somebody wrote in between: look again
     else:
@@ -168,11 +174,12 @@ def _patch(ref: ObjectRef, fields: list[FieldChange]) -> list[dict[str, Any]]:
 
 
 def _is_restored(current: dict[str, Any], field: FieldChange) -> bool:
-    exists, value = _value(current, field.path)
+    exists, value = value_at(current, field.path)
     return exists == field.existed and (not exists or value == field.before)
 
 
-def _value(document: Any, path: tuple[str | int, ...]) -> tuple[bool, Any]:
+def value_at(document: Any, path: tuple[str | int, ...]) -> tuple[bool, Any]:
+    """Whether a field is there, and what it holds."""
     for key in path:
         try:
             document = document[key]
@@ -184,6 +191,27 @@ def _value(document: Any, path: tuple[str | int, ...]) -> tuple[bool, Any]:
 def pointer(path: tuple[str | int, ...]) -> str:
     """The path as a JSON Pointer (RFC 6901)."""
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)
+
+
+async def _remove_item(kube: Kube, operation: RemoveItem) -> Outcome:
+    ref = operation.object
+    for _ in range(5):
+        current = await _find(kube, ref)
+        if current is None:
+            return Outcome(EntryState.GONE, f"{ref} no longer exists")
+        items = value_at(current, operation.path)[1] or []
+        place = next((i for i, item in enumerate(items) if operation.item.items() <= item.items()), None)
+        if place is None:
+            return Outcome(EntryState.UNDONE, f"{ref} has no {operation.item} any more")
+        path = pointer((*operation.path, place))
+        patch = [
+            {"op": "test", "path": "/metadata/uid", "value": ref.uid},
+            {"op": "test", "path": path, "value": items[place]},
+            {"op": "remove", "path": path},
+        ]
+        with contextlib.suppress(ConflictError, InvalidError):  # somebody wrote in between: look again
+            await kube.patch(paths.of(ref), patch, "json")
+    return Outcome(EntryState.FAILED, f"{ref} changes too fast for {operation.item} to be taken out")
 
 
 async def _delete(kube: Kube, ref: ObjectRef) -> Outcome:

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 
 import pytest
 
-from drillbook.model.undo import DeleteObject, EntryState, FieldChange, RestoreFields, UndoEntry
+from drillbook.model.undo import DeleteObject, EntryState, FieldChange, RemoveItem, RestoreFields, UndoEntry
 from drillbook.targets import paths
 from drillbook.targets.kube import Kube
 from drillbook.undo import operations
@@ -143,6 +144,32 @@ async def test_what_lands_after_the_undo_is_found_and_undone_and_the_first_endin
     (entry,) = await undo_all(store, "watchdog")
     assert entry.state is EntryState.UNDONE
     assert (await data(kube, operation))["changed"] == "old"
+
+
+async def test_our_item_leaves_a_list_and_what_others_put_there_stays(kube):
+    name = f"node-{uuid.uuid4().hex[:8]}"
+    ours, theirs = ({"key": key, "value": "1", "effect": "NoSchedule"} for key in ("ours", "theirs"))
+    made = await kube.create("/api/v1/nodes", {"metadata": {"name": name}, "spec": {"taints": [ours, theirs]}})
+    operation = RemoveItem(object=paths.ref(made, "nodes"), path=("spec", "taints"), item=ours)
+    for _ in range(2):
+        assert (await carry_out(kube, operation, seconds=5)).state is EntryState.UNDONE
+        keys = [taint["key"] for taint in (await kube.get(f"/api/v1/nodes/{name}"))["spec"]["taints"]]
+        assert "theirs" in keys
+        assert "ours" not in keys
+    await kube.delete(f"/api/v1/nodes/{name}")
+    assert (await carry_out(kube, operation, seconds=5)).state is EntryState.GONE
+
+
+async def test_a_field_of_the_status_is_put_back_through_its_own_path(kube):
+    name = f"node-{uuid.uuid4().hex[:8]}"
+    made = await kube.create("/api/v1/nodes", {"metadata": {"name": name}})
+    place = f"/api/v1/nodes/{name}"
+    await kube.patch(f"{place}/status", {"status": {"allocatable": {"nvidia.com/gpu": "7"}}})
+    field = FieldChange(path=("status", "allocatable", "nvidia.com/gpu"), existed=True, before="8", wrote="7")
+    operation = RestoreFields(object=paths.ref(made, "nodes"), fields=(field,), subresource="status")
+    assert (await carry_out(kube, operation, seconds=5)).state is EntryState.UNDONE
+    assert (await kube.get(place))["status"]["allocatable"] == {"nvidia.com/gpu": "8"}
+    await kube.delete(place)
 
 
 def test_a_path_is_a_json_pointer():
