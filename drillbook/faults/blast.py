@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from drillbook.errors import PreflightError
-from drillbook.faults.selection import runs
+from drillbook.faults import gangs
 from drillbook.model.experiment import Limits
 from drillbook.model.plan import BlastRadius, PlannedFault
 from drillbook.targets import accelerators
@@ -28,17 +28,18 @@ async def check(faults: Sequence[PlannedFault], limits: Limits, target: Target) 
             "the target is in the namespace `default`, which nobody chose",
             hint="if you mean it, say so: target: {namespace: default}",
         )
-    pods = {pod["metadata"]["uid"]: pod for pod in await target.everything()}
-    hit = {ref.uid for fault in faults for ref in fault.targets if ref.kind == "Pod"}
+    pods = await target.everything()
+    named = {ref.uid for fault in faults for ref in fault.targets if ref.kind == "Pod"}
+    hit = gangs.taken_along([pod for pod in pods if pod["metadata"]["uid"] in named], pods)
     engines = await target.pods("engine")
-    untouched = [pod for pod in engines if runs(pod) and pod["metadata"]["uid"] not in hit]
+    # a workload that is scaled down or rolled out chooses its pods itself
     unnamed = [fault.radius for fault in faults if not any(ref.kind == "Pod" for ref in fault.targets)]
-    removed = sum(part.pods for part in unnamed)  # a workload that is scaled down chooses its pods itself
+    left = gangs.capacity_left(engines, {pod["metadata"]["uid"] for pod in hit})
     whole = BlastRadius(
-        pods=len(hit) + removed,
-        gpus=sum(accelerators.count(pods[uid]) for uid in hit if uid in pods) + sum(part.gpus for part in unnamed),
+        pods=len(hit) + sum(part.pods for part in unnamed),
+        gpus=sum(map(accelerators.count, hit)) + sum(part.gpus for part in unnamed),
         role_total=len(engines),
-        capacity_left=max(0, len(untouched) - removed) / len(engines) if engines else 0.0,
+        capacity_left=max(0.0, left - sum(1 - part.capacity_left for part in unnamed)),
     )
     _hold(whole, limits)
     return whole

@@ -5,23 +5,21 @@ Nothing can bring the very pod back, so there is nothing to undo: that no replac
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from drillbook import clock
-from drillbook.errors import RefusedError, UnreachableError
+from drillbook.errors import RefusedError
+from drillbook.faults import proof
 from drillbook.faults.fault import Bite, Draw, Fault, Injected, Record, strike
-from drillbook.faults.selection import runs, select
+from drillbook.faults.gangs import runs
+from drillbook.faults.selection import select
 from drillbook.model.experiment import Duration, PodStep
 from drillbook.model.plan import Call, Permission, PlannedFault
 from drillbook.model.undo import ObjectRef
 from drillbook.targets import paths
 from drillbook.targets.answers import ConflictError, NotFoundError
 from drillbook.targets.target import Target
-
-LOOK_SECONDS = 0.1
 
 
 class PodKillStep(PodStep):
@@ -92,20 +90,16 @@ class PodKill:
             raise RefusedError(f"pod {ref.name} had gone before it could be deleted: {error}") from error
 
     async def verify(self, planned: PlannedFault, injected: Injected, target: Target, seconds: float) -> Bite:
-        until = clock.monotonic() + seconds + float(injected.seen["grace"])
         left = list(planned.targets)
-        while True:
-            try:
-                left = [ref for ref in left if not _ended(ref, await target.kube.find(paths.of(ref)))]
-            except UnreachableError as error:
-                if clock.monotonic() > until:
-                    return Bite(False, f"the API server does not say whether the pods have ended: {error}")
-            if not left:
-                forced = " (by force: nobody waited for its processes)" if not injected.seen["grace"] else ""
-                return Bite(True, f"{', '.join(ref.name for ref in planned.targets)} ended{forced}")
-            if clock.monotonic() > until:
+
+        async def look() -> Bite:
+            left[:] = [ref for ref in left if not _ended(ref, await target.kube.find(paths.of(ref)))]
+            if left:
                 return Bite(False, f"{', '.join(ref.name for ref in left)} is still there")
-            await asyncio.sleep(LOOK_SECONDS)
+            forced = " (by force: nobody waited for its processes)" if not injected.seen["grace"] else ""
+            return Bite(True, f"{', '.join(ref.name for ref in planned.targets)} ended{forced}")
+
+        return await proof.until(look, seconds + float(injected.seen["grace"]))
 
 
 def _call(ref: ObjectRef, grace: int | None) -> Call:

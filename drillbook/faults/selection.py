@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from drillbook.errors import PreflightError
+from drillbook.faults import gangs
 from drillbook.faults.fault import Draw
+from drillbook.faults.gangs import runs
 from drillbook.model.experiment import PodStep
 from drillbook.model.plan import BlastRadius
 from drillbook.targets import accelerators
+from drillbook.targets.kube import Objects
 from drillbook.targets.target import Target
 
-Pods = list[dict[str, Any]]
 
-
-async def select(step: PodStep, index: int, target: Target, draw: Draw) -> tuple[Pods, BlastRadius]:
+async def select(step: PodStep, index: int, target: Target, draw: Draw) -> tuple[Objects, BlastRadius]:
     """The pods of one step and its blast radius. Pods that are ending or have ended are never chosen.
 
     :raises PreflightError: there are not as many as the step wants.
@@ -48,19 +47,13 @@ async def select(step: PodStep, index: int, target: Target, draw: Draw) -> tuple
     return chosen, await radius(chosen, step.role, pods, target)
 
 
-async def radius(hit: Pods, role: str, of_role: Pods, target: Target) -> BlastRadius:
-    """How much is hit. ``capacity_left`` is the share of engines that stays untouched."""
+async def radius(hit: Objects, role: str, of_role: Objects, target: Target) -> BlastRadius:
+    """How much is hit, gangs whole. ``capacity_left`` is the share of the engines' token capacity that stays."""
     engines = of_role if role == "engine" else await target.pods("engine")
-    names = {pod["metadata"]["uid"] for pod in hit}
-    left = [pod for pod in engines if runs(pod) and pod["metadata"]["uid"] not in names]
+    going = gangs.taken_along(hit, await target.everything())
     return BlastRadius(
-        pods=len(hit),
-        gpus=sum(map(accelerators.count, hit)),
+        pods=len(going),
+        gpus=sum(map(accelerators.count, going)),
         role_total=len(of_role),
-        capacity_left=len(left) / len(engines) if engines else 0.0,
+        capacity_left=gangs.capacity_left(engines, {pod["metadata"]["uid"] for pod in going}),
     )
-
-
-def runs(pod: dict[str, Any]) -> bool:
-    """Whether a pod is running and not on its way out."""
-    return pod.get("status", {}).get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]

@@ -10,7 +10,8 @@ from pydantic import Field
 
 from drillbook.errors import RefusedError, UnsupportedError
 from drillbook.faults.fault import Draw
-from drillbook.faults.selection import runs, select
+from drillbook.faults.gangs import runs
+from drillbook.faults.selection import select
 from drillbook.model.experiment import PodStep
 from drillbook.model.plan import BlastRadius, Call, Permission
 from drillbook.model.undo import ObjectRef, ProcessRef
