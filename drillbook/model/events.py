@@ -126,6 +126,46 @@ class Observed(Event, frozen=True, kw_only=True, tag="observed"):
     """Seconds the reading itself took; the reading's time lies within them."""
 
 
+class SeriesRead(Event, frozen=True, kw_only=True, tag="series-read"):
+    """One query over the whole run, asked at its end: what came too late for the live readings is in it."""
+
+    probe: str
+    promql: str
+    start: float
+    """Monotonic seconds of the first value."""
+    step: float
+    """Seconds from one value to the next."""
+    values: tuple[float | None, ...]
+    """None where Prometheus had no value for that moment."""
+    ages: tuple[float | None, ...] = ()
+    """How old the newest sample was that each value rests on, in seconds, where that is known."""
+    error: str = ""
+
+
+class AlertState(enum.StrEnum):
+    """What a rule says of one alert. ``unknown``: the rule itself could not be evaluated."""
+
+    INACTIVE = "inactive"
+    PENDING = "pending"
+    FIRING = "firing"
+    UNKNOWN = "unknown"
+
+
+class AlertChanged(Event, frozen=True, kw_only=True, tag="alert-changed"):
+    """An alert came to another state, or was seen for the first time."""
+
+    name: str
+    state: AlertState
+    labels: dict[str, str] = {}
+    """Those that tell this alert from others of its rule; empty for the rule itself."""
+    source: str = "prometheus"
+    """``prometheus``, or ``alertmanager``: what became of it there."""
+    detail: str = ""
+    """Why a rule is unknown, or what silenced or inhibited the alert in Alertmanager."""
+    took: float = 0.0
+    """Seconds since it was last looked at: it changed within them."""
+
+
 class LoadTicked(Event, frozen=True, kw_only=True, tag="load-ticked"):
     """Once a second from each generator: is it keeping its schedule?"""
 
@@ -179,6 +219,8 @@ AnyEvent = (
     | UndoRecorded
     | ObjectChanged
     | Observed
+    | SeriesRead
+    | AlertChanged
     | LoadTicked
     | AbortTripped
     | EvidenceKept

@@ -1,6 +1,7 @@
 """The grammar of expectations, on one page::
 
     expectation = [quantifier] probe [operator value] [phase] [hold] [within]
+                | "alert" name ("fires" [within] | "stays" "silent") [phase]
     quantifier  = "always" | "eventually" | "sometimes"
     probe       = name {"." name}                     goodput   ttft.p95   guardrail.leaks
     operator    = "<" | "<=" | ">" | ">=" | "==" | "!="
@@ -11,7 +12,8 @@
 
 Without a quantifier the probe is read once over the whole window. ``always`` asks it of every sliding window,
 ``eventually`` of one window and all later ones up to the end of the observation, ``sometimes`` of one. ``within``
-implies ``eventually`` and counts from ``inject``. A probe that is an event (``recovered``) needs no value.
+implies ``eventually`` and counts from ``inject``. A probe that is an event (``recovered``) needs no value. An alert is
+a rule of the target's Prometheus: that it fires is an event, and that it stays silent is asked of every moment.
 
 ``parse`` points at the very place of an error; it knows the probes' dimensions, so ``ttft.p95 < 800`` is an error.
 """
@@ -88,6 +90,21 @@ class Expectation(msgspec.Struct, frozen=True, kw_only=True):
     def is_event(self) -> bool:
         return self.operator is None
 
+    @property
+    def alert(self) -> str:
+        """The alert that it speaks of; empty where it speaks of none."""
+        return self.probe.removeprefix(ALERT) if self.probe.startswith(ALERT) else ""
+
+    @property
+    def happened(self) -> str:
+        """An event as it is told where it happened."""
+        return f"alert {self.alert} fired" if self.alert else self.probe
+
+    @property
+    def missed(self) -> str:
+        """... and where it did not."""
+        return f"alert {self.alert} did not fire" if self.alert else f"not {self.probe}"
+
 
 class ExpectationError(ValueError):
     """The text is no expectation. ``at`` is the offset of the offending word in the text."""
@@ -97,6 +114,8 @@ class ExpectationError(ValueError):
         self.message, self.text, self.at, self.hint = message, text, at, hint
 
 
+ALERT = "alert."
+"""What the probe of an alert is called: this, and the alert's own name."""
 PHASES = ("baseline", "inject", "observe", "undo", "settle")
 _TOKEN = re.compile(
     r"""\s*(?:(?P<operator><=|>=|==|!=|<|>|=)
@@ -106,6 +125,9 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _CLAUSES = ("during", "for", "within")
+_MAPPING_KEYS = frozenset(
+    {"alert", "stays", "probe", "always", "eventually", "sometimes", "is", "during", "for", "within", "of"}
+)
 
 
 class _Words:
@@ -145,6 +167,8 @@ def parse(text: str, probes: Mapping[str, Dimension | None]) -> Expectation:
     kind, probe, at = words.take()
     if kind != "word":
         words.fail("a probe's name is wanted here", at, "for example: goodput >= 95%")
+    if probe == "alert" and probe not in probes:
+        return _alert(words, quantifier, text, at)
     if probe not in probes:
         words.fail(f"no probe is called {probe!r}", at, suggest(probe, probes))
     dimension = probes[probe]
@@ -162,6 +186,36 @@ def parse(text: str, probes: Mapping[str, Dimension | None]) -> Expectation:
         dimension=dimension,
         **clauses,
     )
+
+
+def _alert(words: _Words, quantifier: Quantifier, text: str, at: int) -> Expectation:
+    """``alert EngineHung fires within 60s``, ``alert EngineHung stays silent``."""
+    if quantifier is not Quantifier.ONCE:
+        words.fail(f"an alert takes no {quantifier.value!r}", 0, "it 'fires within 60s' or 'stays silent'")
+    kind, name, at = words.take()
+    if kind != "word" or name in ("fires", "stays"):
+        words.fail("an alert's name is wanted here", at, "for example: alert EngineHung fires within 60s")
+    _, verb, at = words.take()
+    if verb not in ("fires", "stays"):
+        words.fail(f"an alert 'fires' or 'stays silent', not {verb!r}", at, suggest(verb, ("fires", "stays")))
+    if verb == "stays":
+        _, word, at = words.take()
+        if word != "silent":
+            words.fail("'silent' is wanted here", at, f"for example: alert {name} stays silent")
+    at = words.peek()[2]
+    clauses = _clauses(words)
+    for clause in ("hold", *(("within",) if verb == "stays" else ())):
+        if clause in clauses:
+            said = "for" if clause == "hold" else clause
+            words.fail(f"an alert that {verb} takes no {said!r}", at, "its rule says how long it waits before it fires")
+    silent: dict[str, Any] = {
+        "quantifier": Quantifier.ALWAYS,
+        "operator": Operator.EQ,
+        "value": 0.0,
+        "dimension": Dimension.COUNT,
+    }
+    within = {"quantifier": Quantifier.EVENTUALLY} if "within" in clauses else {}
+    return Expectation(text=text.strip(), probe=ALERT + name, **(silent if verb == "stays" else within), **clauses)
 
 
 def suggest(word: str, allowed: Mapping[str, object] | tuple[str, ...]) -> str:
@@ -236,6 +290,8 @@ def from_mapping(value: Mapping[object, object]) -> str:
     value; ``during``, ``for``, ``within``, ``of``. The sentence is then parsed as any other.
     """
     words: list[str] = []
+    if "alert" in value:
+        words += ["alert", str(value["alert"]), *(["stays", "silent"] if value.get("stays") == "silent" else ["fires"])]
     for quantifier in ("probe", "always", "eventually", "sometimes"):
         if quantifier in value:
             words += [] if quantifier == "probe" else [quantifier]
@@ -245,9 +301,5 @@ def from_mapping(value: Mapping[object, object]) -> str:
     for clause in ("during", "for", "within", "of"):
         if clause in value:
             words += [clause, str(value[clause])]
-    unknown = [
-        str(key)
-        for key in value
-        if key not in ("probe", "always", "eventually", "sometimes", "is", "during", "for", "within", "of")
-    ]
+    unknown = [str(key) for key in value if key not in _MAPPING_KEYS]
     return " ".join(words + unknown)
