@@ -9,11 +9,12 @@ from typing import Any
 from pydantic import Field
 
 from drillbook.errors import RefusedError, UnsupportedError
+from drillbook.faults import fault
 from drillbook.faults.fault import Draw
 from drillbook.faults.gangs import runs
 from drillbook.faults.selection import select
 from drillbook.model.experiment import PodStep
-from drillbook.model.plan import BlastRadius, Call, Permission
+from drillbook.model.plan import Call, Permission, PlannedFault
 from drillbook.model.undo import ObjectRef, ProcessRef
 from drillbook.targets import paths, processes
 from drillbook.targets.processes import Process
@@ -41,19 +42,10 @@ class Victim:
     """Those of them that were stopped (state T) when they were found."""
 
 
-@dataclass(frozen=True)
-class Selected:
-    """The pods that a step strikes, and all that its plan says of them."""
-
-    refs: tuple[ObjectRef, ...]
-    container: str
-    radius: BlastRadius
-    calls: tuple[Call, ...]
-    permissions: tuple[Permission, ...]
-
-
-async def choose(step: ProcessStep, index: int, target: Target, draw: Draw, signal: str) -> Selected:
-    """Choose pods, and see that each has such a process now.
+async def plan(
+    step: ProcessStep, index: int, target: Target, draw: Draw, *, signal: str, undo_summary: str
+) -> PlannedFault:
+    """Choose pods, see that each has such a process now, and plan to send it ``signal``.
 
     :raises UnsupportedError: no shell, no such process, or pods in which one sees the whole machine.
     :raises PreflightError: not enough pods.
@@ -70,35 +62,60 @@ async def choose(step: ProcessStep, index: int, target: Target, draw: Draw, sign
         _isolated(pod, container)
     await asyncio.gather(*(_victim(target, pod, container, step.process) for pod in pods))
     refs = tuple(map(paths.pod_ref, pods))
+    return PlannedFault(
+        id=f"{index}-{step.fault}",
+        fault=step.fault,
+        at=step.at,
+        hold=step.for_,
+        summary=f"SIG{signal} to {step.process} in {len(refs)} of {radius.role_total} {step.role} pods",
+        targets=refs,
+        calls=tuple(_call(ref, container, step.process, signal) for ref in refs),
+        undo=(),
+        undo_summary=undo_summary,
+        radius=radius,
+        permissions=permissions(target),
+        container=container,
+        options={"process": step.process},
+    )
+
+
+def permissions(target: Target) -> tuple[Permission, ...]:
+    """What it takes to look into a pod and signal its processes."""
     needs = ("get", "create")  # a WebSocket is opened by GET; newer API servers ask for create as well
-    return Selected(
-        refs,
-        container,
-        radius,
-        tuple(_call(ref, container, step.process, signal) for ref in refs),
-        (
-            Permission(verb="get", group="", resource="pods", namespace=target.namespace),
-            *(
-                Permission(verb=verb, group="", resource="pods", subresource="exec", namespace=target.namespace)
-                for verb in needs
-            ),
+    return (
+        Permission(verb="get", group="", resource="pods", namespace=target.namespace),
+        *(
+            Permission(verb=verb, group="", resource="pods", subresource="exec", namespace=target.namespace)
+            for verb in needs
         ),
     )
 
 
-async def find(refs: tuple[ObjectRef, ...], container: str, title: str, target: Target) -> tuple[Victim, ...]:
+async def find(planned: PlannedFault, target: Target) -> tuple[Victim, ...]:
     """The victims as they are now.
 
     :raises RefusedError: a pod was replaced meanwhile, is ending, or has no such process any more.
     """
+    title, refs = str(planned.options["process"]), planned.targets
     pods = await asyncio.gather(*(target.kube.find(paths.of(ref)) for ref in refs))
     for ref, pod in zip(refs, pods, strict=True):
         if pod is None or pod["metadata"]["uid"] != ref.uid or not runs(pod):
             raise RefusedError(f"pod {ref.name} was already gone or ending before the fault")
     try:
-        return tuple(await asyncio.gather(*(_victim(target, pod, container, title) for pod in pods if pod)))
+        return tuple(await asyncio.gather(*(_victim(target, pod, planned.container, title) for pod in pods if pod)))
     except UnsupportedError as error:
         raise RefusedError(error.message, error.hint) from error
+
+
+async def strike(found: tuple[Victim, ...], signal: str, target: Target) -> str:
+    """Send the signal to all of them, and say so.
+
+    :raises DrillbookError: the first refusal, once all have been asked.
+    """
+    doubt = await fault.strike(
+        processes.signal(target.kube, victim.pod, victim.container, victim.processes, signal) for victim in found
+    )
+    return f"SIG{signal} sent to {sum(len(victim.processes) for victim in found)} process(es){doubt}"
 
 
 async def seen(victim: Victim, target: Target) -> dict[ProcessRef, Process | None]:
