@@ -117,6 +117,8 @@ class TargetSpec(FileModel):
 
     stack: str = "auto"
     """A stack's name (``drillbook list stacks``); ``auto`` looks at the labels of the pods."""
+    sandbox: str | None = None
+    """What a sandbox runs for this experiment (``drillbook sandbox up --stack``), where ``stack`` does not tell."""
     namespace: Label | None = None
     """Defaults to the stack's usual namespace in the sandbox, and to the context's namespace on a cluster."""
     context: str | None = None
@@ -127,6 +129,10 @@ class TargetSpec(FileModel):
     """The served model's name; asked of ``/v1/models`` otherwise."""
     selectors: dict[str, str] = {}
     """A label selector by role, instead of the stack's own."""
+    prometheus: str | None = Field(default=None, pattern=r"^https?://")
+    """Base URL of the Prometheus that scrapes this deployment; found through a Service of the namespace otherwise."""
+    alertmanager: str | None = Field(default=None, pattern=r"^https?://")
+    """Base URL of its Alertmanager, where what it made of each alert shall be told too."""
     helper: HelperSpec = HelperSpec()
 
 
@@ -169,6 +175,15 @@ class AttackSpec(FileModel):
         if (self.plan is None) == (self.pack is None):
             raise ValueError("an attack names either a plan or a pack")
         return self
+
+
+class QuerySpec(FileModel):
+    """A probe of one's own in PromQL, asked of the target's Prometheus once a second."""
+
+    promql: str = Field(min_length=1, max_length=4000)
+    """Gives one value: a scalar, or a vector of one series (``sum(...)``)."""
+    unit: Literal["duration", "share", "rate", "count"]
+    """What the value counts: seconds, a share of 1, events per second, or a plain number."""
 
 
 class SloSpec(FileModel):
@@ -222,6 +237,8 @@ class Experiment(FileModel):
     load: LoadSpec
     attacks: tuple[AttackSpec, ...] = ()
     slo: SloSpec = SloSpec()
+    queries: dict[Annotated[str, Field(pattern=r"^[A-Za-z][\w.-]*$")], QuerySpec] = {}
+    """Probes in PromQL by their names, for the expectations below."""
     warm_up: Duration = 30.0
     """The longest time that load runs before the baseline, for cold engines; it ends once the steady state is seen."""
     baseline: Duration = 15.0

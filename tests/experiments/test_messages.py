@@ -43,7 +43,7 @@ GOLDEN = [
         x.yaml:2:10: 'colour' is no key here
             2 | target: {colour: red}
               |          ^^^^^^
-            allowed: context, endpoint, model, namespace, selectors, stack
+            allowed: alertmanager, context, endpoint, helper, model, namespace, prometheus, sandbox, selectors, stack
         """,
     ),
     (
