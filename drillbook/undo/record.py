@@ -33,6 +33,10 @@ class FencedError(RefusedError):
     """The record is closed: someone has undone this run, and nothing more may be injected."""
 
 
+class NoRecordError(UndoError):
+    """Neither the target nor the run folder knows of the run: whatever it did, nobody can tell how to undo it."""
+
+
 class UndoStore:
     """The record of one run. ``record`` is its last known state; each method that changes it writes it down first."""
 
@@ -67,14 +71,14 @@ class UndoStore:
     async def open(cls, kube: Kube, namespace: str, run_id: str, folder: Path | None = None) -> Self:
         """The record of an earlier or another process's run: the target's, or, where that is lost, the run folder's.
 
-        :raises UndoError: there is neither.
+        :raises NoRecordError: there is neither.
         """
         found = await kube.find(_path(namespace, run_id))
         if found is not None:
             return cls.of(kube, found, folder)
         record = await asyncio.to_thread(folders.read, folder) if folder else None
         if record is None or record.run_id != run_id:
-            raise UndoError(f"there is no undo record of run {run_id} in namespace {namespace}")
+            raise NoRecordError(f"there is no undo record of run {run_id} in namespace {namespace}")
         return cls(kube, namespace, folder, record, "")
 
     @classmethod

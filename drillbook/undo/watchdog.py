@@ -2,9 +2,10 @@
 
 ``python -m drillbook.undo.watchdog`` reads its orders as one line of JSON on stdin. It undoes as soon as that pipe ends
 (the runner died, however), or when the runner's Lease has not been renewed for the heartbeat's time on the watchdog's
-own clock (the runner hangs). It never stops trying, and it leaves when the record is clean and the runner is gone, or
-has said goodbye. A runner that wakes up late finds the record closed; should one of its requests land all the same, it
-is found and undone too, for everything is looked at again once the runner's last request must have ended.
+own clock (the runner hangs). It leaves when the record is clean and the runner is gone, or has said goodbye, or when
+nothing can come of it any more (``patience``); no signal but SIGKILL makes it. A runner that wakes up late finds the
+record closed; should one of its requests land all the same, it is found and undone too, for everything is looked at
+again once the runner's last request must have ended.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from drillbook.targets.answers import ApiError, UnavailableError
 from drillbook.targets.kube import REQUEST_SECONDS, Kube
 from drillbook.undo import lease
 from drillbook.undo.logbook import Logbook
+from drillbook.undo.patience import Patience
 from drillbook.undo.record import UndoStore
 from drillbook.undo.undo import undo_all
 
@@ -61,6 +63,7 @@ class Watchdog:
         self._folder = folder if folder and folder.is_dir() else None
         self._runner_gone = asyncio.Event()
         self._words = b""
+        self._patience = Patience(kube, orders.kubeconfig, orders.context)
         self._held: lease.TargetLease | None = None
         self._told: dict[str, EntryState] = {}
         self._noted = ""
@@ -80,8 +83,8 @@ class Watchdog:
             if self._words == GOODBYE:
                 return
             self._log.note("the runner is gone: undoing")
-            await self._put_back()
-            await self._leave()
+            if await self._put_back():
+                await self._leave()
         finally:
             for task in (listening, parent, silence):
                 task.cancel()
@@ -113,20 +116,27 @@ class Watchdog:
             elif clock.monotonic() - since > self._orders.heartbeat:
                 return
 
-    async def _put_back(self) -> None:
-        """Undo, and look again until no request of the runner's can land any more; no other run may begin meanwhile."""
+    async def _put_back(self) -> bool:
+        """Undo, and look again until no request of the runner's can land any more; no other run may begin meanwhile.
+
+        False: given up.
+        """
         settled = clock.monotonic() + self._orders.settle
-        await self._undo_until_clean()
-        while clock.monotonic() < settled:
+        clean = await self._undo_until_clean()
+        while clean and clock.monotonic() < settled:
             await asyncio.sleep(min(AGAIN_SECONDS, max(0.0, settled - clock.monotonic())))
-            await self._undo_until_clean()
+            clean = await self._undo_until_clean()
         if self._held is not None:
             await self._held.release()
             self._held = None
+        return clean
 
-    async def _undo_until_clean(self) -> None:
+    async def _undo_until_clean(self) -> bool:
+        """False: it is given up, and what remains stays in the record."""
         pause = 0.2
+        self._patience.renewed()
         while True:
+            failure: DrillbookError | None = None
             try:
                 orders = self._orders
                 store = await UndoStore.open(self._kube, orders.namespace, orders.run_id, self._folder)
@@ -135,9 +145,14 @@ class Watchdog:
                 await undo_all(store, "watchdog", seconds=ATTEMPT_SECONDS, tell=self._tell)
                 if not store.record.remaining:
                     self._note_once(f"nothing of run {orders.run_id} is left")
-                    return
+                    return True
             except DrillbookError as error:
+                failure = error
                 self._note_once(f"cannot undo yet: {error}")
+            vain = await self._patience.ended(failure)
+            if vain:
+                self._note_once(f"given up: {vain}; `drillbook recover` undoes what remains")
+                return False
             await asyncio.sleep(pause)
             pause = min(pause * 2, 2.0)
 
