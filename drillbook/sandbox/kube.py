@@ -14,6 +14,7 @@ Json = dict[str, Any]
 _FOLDERS = {
     "Namespace": "/api/v1/namespaces", "Node": "/api/v1/nodes", "Service": "/api/v1/namespaces/{}/services",
     "ConfigMap": "/api/v1/namespaces/{}/configmaps", "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
+    "LeaderWorkerSet": "/apis/leaderworkerset.x-k8s.io/v1/namespaces/{}/leaderworkersets",
 }  # fmt: skip
 
 

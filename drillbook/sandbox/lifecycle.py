@@ -39,6 +39,8 @@ class Sandbox:
 
     name: str
     engine: str
+    stack: str
+    """Which manifests it runs: ``production-stack``, ``distributed`` …"""
     state_dir: Path
     kubeconfig: Path
     api_url: str
@@ -66,18 +68,23 @@ def _folder(name: str) -> Path:
 async def up(
     name: str = "default", engine: str = "sim", replicas: int | None = None, vllm_python: str | None = None,
     on_progress: Callable[[str], None] = lambda _line: None, settings: Mapping[str, float] = MappingProxyType({}),
+    stack_name: str = "production-stack",
 ) -> Sandbox:  # fmt: skip
     """Start a sandbox and wait until its router answers for a model; one that is up already is returned as it is.
 
-    :param replicas: engines; 3 for ``sim``, 2 for ``vllm`` unless given.
+    :param replicas: engines; unless given as many as the stack's layout says (production-stack: 3 of ``sim``, 2 of
+        ``vllm``).
     :param vllm_python: the Python of an environment with vLLM, for ``vllm``.
     :param settings: seconds that differ from a real cluster's: ``backoff_initial``, ``backoff_max``,
         ``endpoint_delay``, and those of the control plane (``node_monitor_grace_period`` …).
+    :param stack_name: which manifests: a key of ``stack.LAYOUTS``.
     :raises UsageError: an impossible name or engine.
     :raises PreflightError: it cannot run here, or did not come up; what was started is removed again.
     """
     if engine not in _START_LIMIT:
         raise UsageError(f"engine {engine!r} is not known", "the engines are sim and vllm")
+    if stack_name not in stack.LAYOUTS:
+        raise UsageError(f"stack {stack_name!r} is not known", f"the sandbox's stacks are {', '.join(stack.LAYOUTS)}")
     unknown = set(settings) - {*NODE_SETTINGS, *Settings.__dataclass_fields__}
     if unknown:
         allowed = ", ".join(sorted({*NODE_SETTINGS, *Settings.__dataclass_fields__}))
@@ -86,7 +93,7 @@ async def up(
         what = "engine vllm needs the Python of an environment with vLLM"
         raise PreflightError(what, "make vllm-env, or --vllm-python")
     found = find(name)
-    if found is not None and found.engine == engine and await _answers(found):
+    if found is not None and (found.engine, found.stack) == (engine, stack_name) and await _answers(found):
         on_progress(f"sandbox {name} is up already")
         return found
     folder = _folder(name)
@@ -94,7 +101,7 @@ async def up(
         on_progress(f"removing what is left of sandbox {name}")
     await down(name)
     with _choosing():
-        config = _configure(name, engine, folder, vllm_python, replicas or 0, settings)
+        config = _configure(name, engine, stack_name, folder, vllm_python, replicas or 0, settings)
     try:
         await _start(config, replicas, on_progress)
     except BaseException:
@@ -105,14 +112,19 @@ async def up(
     return result
 
 
-def _configure(name: str, engine: str, folder: Path, vllm_python: str | None, replicas: int,
+def _configure(name: str, engine: str, stack_name: str, folder: Path, vllm_python: str | None, replicas: int,
                settings: Mapping[str, float]) -> SandboxConfig:  # fmt: skip
     bridged = os.geteuid() == 0 and Path("/proc/self/ns/net").exists()
+    layout = stack.LAYOUTS[stack_name]
+    if layout.pods > 1 and not bridged:
+        raise PreflightError(
+            f"the stack {stack_name} needs pods with networks of their own", "start it as root on Linux"
+        )
     taken = [other.network for other in _all_configs()]
     config = SandboxConfig(
-        name=name, engine=engine, state_dir=str(folder), api_port=_free_port(), bridged=bridged,
+        name=name, engine=engine, stack=stack_name, state_dir=str(folder), api_port=_free_port(), bridged=bridged,
         network=subnets.choose(sandbox_config.tag_of(folder), taken, bridged=bridged), vllm_python=vllm_python or "",
-        nodes=sandbox_config.nodes_for(replicas),
+        nodes=sandbox_config.nodes_for(replicas * layout.pods),
         **{key: value for key, value in settings.items() if key in NODE_SETTINGS},
         control={key: str(value) for key, value in settings.items() if key not in NODE_SETTINGS},
     )  # fmt: skip
@@ -136,7 +148,9 @@ async def _start(config: SandboxConfig, replicas: int | None, on_progress: Calla
     objects = stack.objects(config, replicas)
     for obj in objects:
         await kube.create(obj)
-    on_progress(f"starting {stack.replicas_of(objects)} {config.engine} engines behind vllm-router")
+    count, pods = stack.replicas_of(objects), stack.LAYOUTS[config.stack].pods
+    of = f" of {pods} pods each" if pods > 1 else ""
+    on_progress(f"starting {count} {config.engine} engine{'s' if count != 1 else ''}{of} behind vllm-router")
     endpoint, next_look = None, clock.monotonic() + 3.0
     while True:
         endpoint = endpoint or await stack.endpoint(kube)
@@ -194,7 +208,8 @@ def find(name: str = "default") -> Sandbox | None:
     if not any(processes.runs_module(pid, NODE) for pid in processes.marked(folder)):
         return None
     return Sandbox(
-        name=name, engine=config.engine, state_dir=folder, kubeconfig=folder / "kubeconfig", api_url=config.api_url,
+        name=name, engine=config.engine, stack=config.stack, state_dir=folder,
+        kubeconfig=folder / "kubeconfig", api_url=config.api_url,
         namespace=stack.NAMESPACE, context=f"drillbook-sandbox-{name}", endpoint=endpoint,
     )  # fmt: skip
 

@@ -1,9 +1,11 @@
-"""What runs in a sandbox: the production-stack manifests, fitted to this sandbox, and whether all of it is there."""
+"""What runs in a sandbox: the manifests of one stack, fitted to this sandbox, and whether all of it is there."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
@@ -17,22 +19,76 @@ from drillbook.sandbox.kube import Json, Kube, fetch
 NAMESPACE = "llm"
 MODEL = "tiny-llama"
 ROUTER_SERVICE = "vllm-router-service"
-ENGINES = "vllm-tiny-llama-deployment-vllm"
-_DEFAULT_REPLICAS = {"sim": 3, "vllm": 2}
+ENGINE_IMAGE = "vllm/vllm-openai"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One stack that a sandbox can run: its manifests, and what is different in them."""
+
+    manifests: str
+    like: str
+    """The stack of ``drillbook.targets`` whose labels its pods carry."""
+    replicas: dict[str, int]
+    """Engines (groups of pods, where an engine has several) unless the user says how many."""
+    pods: int = 1
+    """Pods of one engine."""
+    words: tuple[tuple[str, str], ...] = ()
+    """Words of the manifests, and what stands there instead."""
+
+
+LAYOUTS = {
+    "production-stack": Layout("production-stack.yaml", "production-stack", {"sim": 3, "vllm": 2}),
+    "distributed": Layout("distributed.yaml", "leaderworkerset", {"sim": 1, "vllm": 1}, pods=2),
+    "pipeline": Layout(
+        "distributed.yaml", "leaderworkerset", {"sim": 1, "vllm": 1}, pods=2,
+        words=(("--tensor-parallel-size=2", "--pipeline-parallel-size=2"),),
+    ),
+}  # fmt: skip
+"""What ``drillbook sandbox up --stack`` takes; the first is the default."""
+
+
+def layout_like(stack: str) -> str | None:
+    """The first layout with a target stack's labels."""
+    return next((name for name, layout in LAYOUTS.items() if layout.like == stack), None)
+
+
+def same(up: str, wanted: str, *, exactly: bool) -> bool:
+    """Whether the layout that is up will do where ``wanted`` is asked for: that one, or one whose pods look alike."""
+    return up == wanted or (not exactly and LAYOUTS[up].like == LAYOUTS[wanted].like)
 
 
 def objects(config: SandboxConfig, replicas: int | None = None) -> list[Json]:
     """The manifests as objects, with this sandbox's number of engines and the folder of its model."""
-    text = (files("drillbook.sandbox") / "manifests" / "production-stack.yaml").read_text(encoding="utf-8")
+    layout = LAYOUTS[config.stack]
+    text = (files("drillbook.sandbox") / "manifests" / layout.manifests).read_text(encoding="utf-8")
+    for word, instead in layout.words:
+        text = text.replace(word, instead)
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     result = [json.loads(json.dumps(obj)) for obj in yaml.load_all(text, Loader=loader)]  # no anchors shared
     for obj in result:
-        if obj["metadata"]["name"] == ENGINES:
-            obj["spec"]["replicas"] = _DEFAULT_REPLICAS[config.engine] if replicas is None else replicas
-            obj["spec"]["template"]["spec"]["volumes"][0]["hostPath"]["path"] = str(config.path / "models" / MODEL)
+        if _is_engine(obj):
+            obj["spec"]["replicas"] = layout.replicas[config.engine] if replicas is None else replicas
+        for template in _templates(obj):
+            for volume in template.get("volumes", []):
+                if volume["name"] == "model":
+                    volume["hostPath"]["path"] = str(config.path / "models" / MODEL)
         if not config.bridged:
             _share_the_machine(obj)
     return result
+
+
+def _templates(obj: Json) -> Iterator[Json]:
+    """The pod specs of a workload."""
+    spec = obj.get("spec", {})
+    group = spec.get("leaderWorkerTemplate", {})
+    for template in (spec.get("template"), group.get("leaderTemplate"), group.get("workerTemplate")):
+        if template:
+            yield template["spec"]
+
+
+def _is_engine(obj: Json) -> bool:
+    return any(c["image"].startswith(ENGINE_IMAGE) for template in _templates(obj) for c in template["containers"])
 
 
 def _share_the_machine(obj: Json) -> None:
@@ -40,7 +96,7 @@ def _share_the_machine(obj: Json) -> None:
     if obj["kind"] == "Service":
         for port in obj["spec"]["ports"]:
             port["port"] += 8000 if port["port"] < 1024 else 0
-    for container in obj.get("spec", {}).get("template", {}).get("spec", {}).get("containers", []):
+    for container in (container for template in _templates(obj) for container in template["containers"]):
         container["args"] = [word.replace("0.0.0.0", "$(POD_IP)") for word in container.get("args", [])]  # noqa: S104
 
 
@@ -54,7 +110,7 @@ def write_model(config: SandboxConfig) -> None:
 
 def replicas_of(manifests: list[Json]) -> int:
     """How many engines the manifests ask for."""
-    return int(next(obj["spec"]["replicas"] for obj in manifests if obj["metadata"]["name"] == ENGINES))
+    return int(next(obj["spec"]["replicas"] for obj in manifests if _is_engine(obj)))
 
 
 def kubeconfig(config: SandboxConfig, host: str) -> str:
@@ -102,10 +158,13 @@ async def trouble(kube: Kube) -> str:
 
 
 async def missing(kube: Kube) -> list[str]:
-    """What is not yet as the manifests say, in words; empty when all replicas of all Deployments are available."""
+    """What is not yet as the manifests say, in words; empty when all replicas and all groups are there."""
     rows = []
-    for deployment in await kube.items(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"):
-        wanted, there = deployment["spec"]["replicas"], deployment.get("status", {}).get("availableReplicas", 0)
-        if there < wanted:
-            rows.append(f"{deployment['metadata']['name']} has {there} of {wanted} replicas")
+    groups = f"/apis/leaderworkerset.x-k8s.io/v1/namespaces/{NAMESPACE}/leaderworkersets"
+    for path, field in ((f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments", "availableReplicas"),
+                        (groups, "readyReplicas")):  # fmt: skip
+        for workload in await kube.items(path):
+            wanted, there = workload["spec"]["replicas"], workload.get("status", {}).get(field, 0)
+            if there < wanted:
+                rows.append(f"{workload['metadata']['name']} has {there} of {wanted} replicas")
     return rows

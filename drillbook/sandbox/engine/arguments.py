@@ -31,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
     add("--host", default="", help="address to listen on (default: all)")
     add("--port", type=int, default=8000, help="port to listen on")
     add("--tensor-parallel-size", "-tp", type=int, default=1, help="worker processes")
+    add("--pipeline-parallel-size", "-pp", type=int, default=1, help="stages that the layers are cut into")
     add("--max-model-len", type=length, default=None, help="longest prompt and answer together, in tokens; 1k is 1000")
     add("--max-num-seqs", type=length, default=256, help="requests that run together")
     add("--max-num-batched-tokens", type=length, default=2048, help="tokens of one step")
@@ -77,8 +78,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     given.model = words[0] if words else given.model
     given.served = given.served_model_name or [given.model]
     given.max_model_len = given.max_model_len or own_length(given.model)
-    if given.tensor_parallel_size < 1 or given.tensor_parallel_size % given.nnodes:
-        made.error(f"tensor parallel size {given.tensor_parallel_size} does not divide among {given.nnodes} nodes")
+    world = given.tensor_parallel_size * given.pipeline_parallel_size
+    if world < 1 or world % given.nnodes:
+        made.error(f"{world} ranks (tensor times pipeline parallel size) do not divide among {given.nnodes} nodes")
     given.ignored = sorted(
         name.removeprefix("ignored_") for name, value in vars(given).items() if name.startswith("ignored_") and value
     )

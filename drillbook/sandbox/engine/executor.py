@@ -12,7 +12,7 @@ from drillbook import clock
 from drillbook.sandbox.engine import log, process, wire
 from drillbook.sandbox.engine.group import Group
 from drillbook.sandbox.engine.settings import Settings
-from drillbook.sandbox.engine.worker import Worker, pair, title
+from drillbook.sandbox.engine.worker import Worker, pair
 
 
 class ExecutorError(Exception):
@@ -64,7 +64,7 @@ class Executor:
             mine, theirs = pair()
             worker = Worker(rank, host, wire.Channel(theirs), self._settings)
             ours.append(mine)
-            pid = process.spawn(title(rank, self._group.world), worker.run, keep=theirs, close=ours)
+            pid = process.spawn(self._group.title(rank), worker.run, keep=theirs, close=ours)
             self._peers.append(Peer(rank, pid, wire.Channel(mine)))
         if entry is not None:
             for _ in range(self._group.elsewhere):
@@ -99,7 +99,7 @@ class Executor:
         :raises StepFailedError: one did not answer in time, or one on another node is gone.
         """
         self._number += 1
-        order = wire.Execute(self._number, seconds, tokens * self._settings.bytes_per_token)
+        order = wire.Execute(self._number, seconds, tokens * self._settings.bytes_per_token(self._group))
         for peer in self._peers:
             try:
                 peer.channel.send(order)
@@ -122,7 +122,7 @@ class Executor:
             # Measured on two nodes: 3 s from the far worker's death to the first 503.
             select.select([], [], [], self._settings.leave)
             return StepFailedError(f"Connection closed by peer: rank {peer.rank}")
-        name = title(peer.rank, self._group.world).replace("Worker", "VllmWorker")
+        name = self._group.title(peer.rank).replace("Worker", "VllmWorker")
         log.error("multiproc_executor.py", f"Worker proc {name} died unexpectedly, shutting down executor.")
         return WorkerDiedError("Executor failed.")
 

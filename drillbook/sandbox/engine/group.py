@@ -12,19 +12,28 @@ RETRY = 0.1
 
 @dataclass(frozen=True)
 class Group:
-    """``--tensor-parallel-size``, ``--nnodes``, ``--node-rank``, ``--master-addr`` and ``--master-port``."""
+    """``--nnodes``, ``--node-rank``, ``--master-addr``, ``--master-port``; ``world`` is the tensor parallel size times
+    the pipeline parallel size, ``stages``.
+    """
 
     world: int
     nodes: int = 1
     node: int = 0
     host: str = "127.0.0.1"
     port: int = 29501
+    stages: int = 1
 
     @property
     def ranks(self) -> range:
         """The ranks of this node."""
         share = self.world // self.nodes
         return range(self.node * share, (self.node + 1) * share)
+
+    def title(self, rank: int) -> str:
+        """How vLLM names a rank's process: by its stage and by its place in it, only where there are several."""
+        tensor = self.world // self.stages
+        stage = f"_PP{rank // tensor}" if self.stages > 1 else ""
+        return f"Worker{stage}" + (f"_TP{rank % tensor}" if tensor > 1 else "")
 
     @property
     def elsewhere(self) -> int:

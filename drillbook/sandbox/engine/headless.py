@@ -9,7 +9,7 @@ from functools import partial
 from drillbook.sandbox.engine import log, process, wire
 from drillbook.sandbox.engine.group import Group
 from drillbook.sandbox.engine.settings import Settings
-from drillbook.sandbox.engine.worker import Worker, title
+from drillbook.sandbox.engine.worker import Worker
 
 
 def run(group: Group, settings: Settings) -> int:
@@ -21,7 +21,7 @@ def run(group: Group, settings: Settings) -> int:
         host = os.environ.get("VLLM_HOST_IP") or sock.getsockname()[0]
         return Worker(rank, host, wire.Channel(sock), settings, remote=True).run()
 
-    pids = [process.spawn(title(rank, group.world), partial(work, rank)) for rank in group.ranks]
+    pids = [process.spawn(group.title(rank), partial(work, rank)) for rank in group.ranks]
 
     def end(number: int, frame: object) -> None:
         log.info("multiproc_executor.py", f"[shutdown] Executor: waiting for worker exit count={len(pids)}")

@@ -58,7 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             "blocks or lower --max-model-len",
         )
         return failed()
-    group = Group(given.tensor_parallel_size, given.nnodes, given.node_rank, given.master_addr, given.master_port)
+    stages = given.pipeline_parallel_size
+    world = given.tensor_parallel_size * stages
+    group = Group(world, given.nnodes, given.node_rank, given.master_addr, given.master_port, stages)
     if given.headless:
         return headless.run(group, settings)
     try:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from drillbook.errors import UsageError
+from drillbook.sandbox.engine.group import Group
 
 VARIABLE = "SIM_ENGINE"
 TIMEOUT = "VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS"
@@ -57,10 +58,13 @@ class Settings:
     execute_timeout: float = 300.0
     """How long EngineCore waits for its workers. Not a key of ``SIM_ENGINE``: vLLM's own variable sets it."""
 
-    @property
-    def bytes_per_token(self) -> int:
-        """What one token adds to a step's all-reduces: two a layer and the embedding's, 2 bytes an element."""
-        return (2 * self.layers + 1) * self.hidden * 2
+    def bytes_per_token(self, group: Group) -> int:
+        """What one token adds to what the ranks exchange in a step, 2 bytes an element: among tensor parallel ranks two
+        all-reduces a layer and the embedding's, between stages the hidden state and the residual.
+        """
+        reduced = 2 * self.layers + 1 if group.world > group.stages else 0
+        passed = 2 if group.stages > 1 else 0
+        return (reduced + passed) * self.hidden * 2
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Settings:

@@ -16,11 +16,6 @@ from drillbook.sandbox.engine.ring import Ring
 from drillbook.sandbox.engine.settings import Settings
 
 
-def title(rank: int, world: int) -> str:
-    """How vLLM names the process: by rank only where there are several."""
-    return f"Worker_TP{rank}" if world > 1 else "Worker"
-
-
 class Worker:
     """One rank of the group. ``remote``: its EngineCore is on another node, whose end it does not notice (measured:
     it was there, and its node looked well, more than a minute after).
