@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
+import signal
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 _HOME = Path(tempfile.mkdtemp(prefix="drillbook-tests-"))
 os.environ["DRILLBOOK_HOME"] = str(_HOME)  # before any import of drillbook, and for every process that a test starts
+os.environ["DRILLBOOK_TESTS"] = str(_HOME)  # the mark by which a process that outlives the tests is found
+signal.signal(signal.SIGINT, signal.default_int_handler)  # where it is ignored (`make test &`), runners would ignore it
+signal.signal(signal.SIGTERM, signal.default_int_handler)  # of `timeout`: what the fixtures made is removed as well
 
 REQUIREMENTS = {
     "root": (sys.platform == "linux" and os.geteuid() == 0, "needs Linux and root"),
@@ -39,6 +46,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def no_forgotten_event_loop() -> None:
     """Python 3.11 makes an event loop for whoever asks outside one, and pytest-asyncio asks: nobody would close it."""
     asyncio.set_event_loop(None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_process_outlives_its_test() -> Iterator[None]:
+    """A watchdog that finds its target removed leaves by itself within seconds; anything else was forgotten."""
+    yield
+    deadline = time.monotonic() + 30
+    while _left() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    left = _left()
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left, f"left running: {left}"
+
+
+def _left() -> dict[int, str]:
+    """Command lines of drillbook's processes that bear the mark of these tests."""
+    mark, found = f"DRILLBOOK_TESTS={_HOME}".encode(), {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # gone, or another user's
+            command = (entry / "cmdline").read_bytes()
+            ours = b"drillbook." in command and mark in (entry / "environ").read_bytes().split(b"\0")
+            if ours and int(entry.name) != os.getpid():
+                found[int(entry.name)] = command.replace(b"\0", b" ").decode(errors="replace")
+    return found
 
 
 def pytest_unconfigure() -> None:

@@ -105,8 +105,8 @@ def test_a_hang_ends_with_the_process_that_made_it_also_where_no_rollback_is_pla
     hung = until(lambda: stopped(home) - before)
     time.sleep(0.2)
     process.send_signal(number)
-    until(lambda: not hung & stopped(home), 10)
-    process.wait(30)
+    until(lambda: not hung & stopped(home), 60)
+    process.wait(60)
 
 
 @pytest.mark.root

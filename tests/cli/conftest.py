@@ -32,6 +32,6 @@ def shell() -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def run(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "drillbook", *args]
-        return subprocess.run(command, capture_output=True, text=True, env=os.environ | env, timeout=30, check=False)
+        return subprocess.run(command, capture_output=True, text=True, env=os.environ | env, timeout=90, check=False)
 
     return run

@@ -25,6 +25,7 @@ from drillbook.errors import (
 )
 
 
+@pytest.mark.figure
 def test_help_is_there_in_a_fifth_of_a_second(shell):
     def seconds() -> float:
         """Of the process itself: it waits for nothing, and a busy machine is not its fault."""
@@ -144,7 +145,7 @@ def test_debug_shows_the_traceback_of_a_bug(capsys, monkeypatch):
 
 def test_a_reader_who_went_away_is_no_error():
     command = f"set -o pipefail; {sys.executable} -m drillbook schema | head -1"
-    told = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30, check=False)
+    told = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=90, check=False)
     assert told.stdout == "{\n"
     assert told.stderr == ""
     # On a fast reader everything may be written before it goes.
@@ -156,7 +157,7 @@ def test_colour_is_for_terminals_and_no_color_turns_it_off(shell):
     command = [sys.executable, "-m", "drillbook", "show", "nothing-like-it"]
     for env, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
         process = subprocess.Popen(command, stderr=follower, env={"TERM": "xterm"} | os.environ | env)
-        assert process.wait(30) == Exit.USAGE
+        assert process.wait(90) == Exit.USAGE
         assert (b"\x1b[31" in os.read(leader, 10_000)) is coloured
     os.close(leader)
     os.close(follower)

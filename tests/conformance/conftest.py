@@ -57,7 +57,7 @@ async def stage(kubeconfig: Path) -> AsyncIterator[Stage]:
         await kube.create("/api/v1/namespaces", {"metadata": {"name": name}})
         tasks = [await made.record(plural, api) for plural, api in _WATCHED.items()]
         try:
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(60):
                 while await kube.find(made.path("serviceaccounts", "default")) is None:
                     await asyncio.sleep(0.05)
             yield made

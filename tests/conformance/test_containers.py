@@ -73,8 +73,8 @@ class TestRestarts:
         assert waits["state"]["waiting"]["message"].startswith("back-off 10s restarting failed container=main pod=")
         assert (waits["restartCount"], waits["ready"], waits["started"]) == (1, False, False)
         assert told[f"{name}-waits"]["status"]["phase"] == "Running"
-        assert paused(main_container(told[name])) < 5
-        assert 9 <= paused(main_container(told[f"{name}-again"])) <= 30
+        assert paused(main_container(told[name])) < 9
+        assert 9 <= paused(main_container(told[f"{name}-again"])) <= 90
 
     async def test_the_log_of_the_run_before_is_kept(self, told):
         """Else the act would not have gone on."""

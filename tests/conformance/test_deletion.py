@@ -57,7 +57,7 @@ async def test_a_finalizer_holds_what_is_deleted_until_it_is_taken_away(stage):
         await stage.kube.patch(path, {"metadata": {"finalizers": ["drillbook.io/hold", "drillbook.io/more"]}})
     await stage.kube.patch(path, {"metadata": {"finalizers": None}})
     assert await stage.kube.find(path) is None
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         told = [await anext(stream), await anext(stream)]
     await stream.aclose()
     assert [event["type"] for event in told] == ["MODIFIED", "DELETED"]
@@ -77,7 +77,7 @@ async def foreground(stage: Stage) -> dict[str, Any]:
     hold = {"metadata": {"finalizers": ["drillbook.io/hold"]}}
     await stage.kube.patch(f"{path}-child", hold)
     await remove(stage, path, "Foreground")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not (await stage.kube.get(f"{path}-child"))["metadata"].get("deletionTimestamp"):
             await asyncio.sleep(0.1)
     owner = await stage.kube.get(path)
@@ -127,7 +127,7 @@ async def ending_namespace(stage: Stage) -> tuple[int, dict[str, Any]]:
     body = {"metadata": {"name": "last", "finalizers": ["drillbook.io/hold"]}}
     await stage.kube.create(f"{path}/configmaps", body)
     await stage.kube.delete(path)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await stage.kube.get(path))["status"]["phase"] != "Terminating":
             await asyncio.sleep(0.05)
     refusal = await stage.status_of("POST", f"{path}/configmaps", {"metadata": {"name": "late"}})

@@ -65,7 +65,7 @@ async def test_a_nodes_lease_is_kept_fresh(stage, node):
     lease = await stage.kube.get(f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{name}")
     assert (lease["spec"]["holderIdentity"], lease["spec"]["leaseDurationSeconds"]) == (name, 40)
     age = datetime.now(UTC) - datetime.fromisoformat(lease["spec"]["renewTime"])
-    assert age.total_seconds() < 15
+    assert age.total_seconds() < 40
 
 
 async def test_more_gpus_than_there_are_leave_a_pod_pending_and_the_scheduler_says_why(stage):

@@ -154,7 +154,7 @@ class TestAForcedDeletion:
     async def test_it_is_two_events_the_mark_and_the_end(self, told):
         *_, mark, end = told["told"]
         assert (mark.type, end.type) == ("MODIFIED", "DELETED")
-        assert end.at - mark.at < 1
+        assert end.at - mark.at < 15  # not its grace of 30 s
         for seen in (mark, end):
             assert seen.obj["metadata"]["deletionTimestamp"]
             assert seen.obj["metadata"]["deletionGracePeriodSeconds"] == 0
@@ -165,8 +165,8 @@ class TestAForcedDeletion:
         if not told["attempts"]:
             pytest.skip("pods of this cluster cannot be reached from here")
         last = max(at for at, met in told["attempts"] if met == "open")
-        assert 1.2 < last < 4
-        assert 1.2 < told["held"] < 4
+        assert 0.5 < last < 20
+        assert 0.5 < told["held"] < 20
 
     async def test_its_address_is_silent_or_has_no_route_from_then_on(self, told):
         """Silence for as long as the machine remembers the pod's link address (up to 45 s), then no route to host."""
@@ -254,7 +254,7 @@ async def finished(stage: Stage) -> dict[str, dict[str, Any]]:
     begun = clock.monotonic()
     await stage.kube.delete(stage.path("pods", "well"))
     await gone(stage, "well")
-    assert clock.monotonic() - begun < 3, "what has ended needs no grace"
+    assert clock.monotonic() - begun < 25, "what has ended needs no grace"
     return result
 
 

@@ -29,6 +29,6 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[lifecycle.Sand
 def bench(sandbox: lifecycle.Sandbox, tmp_path: Path) -> Iterator[Bench]:
     """The sandbox with all its engines ready and none stopped; nothing of the test's is left running."""
     bench = Bench(sandbox, tmp_path)
-    until(bench.whole, 40)
+    until(bench.whole, 90)
     yield bench
     bench.close()

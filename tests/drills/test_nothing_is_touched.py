@@ -109,6 +109,7 @@ async def test_a_run_folder_that_cannot_be_made_is_refused(bench):
     assert not bench.holder()
 
 
+@pytest.mark.whole
 def test_a_second_run_while_one_is_at_work_is_refused_and_the_first_goes_on(bench):
     first = bench.start(bench.experiment(HANG))
     first.reaches("baseline")

@@ -14,7 +14,7 @@ from drillbook.experiments.load import Loaded, load
 QUICK = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-SECONDS = 1.0
+SECONDS = 10.0
 """Of this process: a busy machine is not the loader's fault."""
 
 words = st.sampled_from(

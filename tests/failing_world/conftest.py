@@ -57,8 +57,8 @@ class Failing(Bench):
         return self.start(experiment, where=("--kubeconfig", str(kubeconfig), "--endpoint", self.sandbox.endpoint))
 
     def until_put_back(self) -> None:
-        until(lambda: self.stopped() == 0, 15)
-        until(lambda: self.records() == [], 30)
+        until(lambda: self.stopped() == 0, 60)
+        until(lambda: self.records() == [], 60)
 
 
 @pytest.fixture
@@ -66,8 +66,8 @@ def bench(sandbox, tmp_path):
     """The sandbox with all its engines ready and none stopped; nothing of the test's is left running."""
     proxy = FaultyProxy(sandbox.api_url)
     bench = Failing(sandbox, tmp_path, proxy)
-    until(bench.whole, 30)
-    until(lambda: not bench.stopped(), 15)
+    until(bench.whole, 60)
+    until(lambda: not bench.stopped(), 60)
     yield bench
     bench.close()
     proxy.close()

@@ -39,7 +39,7 @@ def sandbox(tmp_path_factory):
 @pytest.fixture
 async def simulated(sandbox):
     """The sandbox as a target, once all its engines are ready."""
-    async with await open_target(TargetSpec(), sandbox=sandbox) as target, asyncio.timeout(30):
+    async with await open_target(TargetSpec(), sandbox=sandbox) as target, asyncio.timeout(90):
         while not await ready(target, 2):
             await asyncio.sleep(0.1)
         yield target

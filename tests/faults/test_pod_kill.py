@@ -114,6 +114,6 @@ async def test_in_the_sandbox_a_killed_pod_is_replaced(simulated):
     bite = await FAULT.verify(plan, await FAULT.inject(plan, simulated, Recorded()), simulated, 10)
     assert bite.bit
     names = {ref.name for ref in plan.targets}
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len([pod for pod in await simulated.pods("engine") if pod["metadata"]["name"] not in names]) < 2:
             await asyncio.sleep(0.1)

@@ -25,7 +25,7 @@ async def workload(kube, namespace: str, name: str = "engine", kind: str = "Depl
     if kind == "StatefulSet":
         spec |= {"serviceName": name, "podManagementPolicy": "Parallel"}
     await kube.create(place, {"metadata": {"name": name}, "spec": spec})
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(await kube.list(f"/api/v1/namespaces/{namespace}/pods", labels=f"app={name}")) < replicas:
             await asyncio.sleep(0.05)
     return f"{place}/{name}"

@@ -31,8 +31,10 @@ async def test_a_whole_stream_is_ok_with_a_time_for_each_token(server, client):
     assert (record.id, record.outcome, record.status, record.error) == ("r1", Outcome.OK, 200, "")
     assert (record.finish_reason, record.wanted_tokens, record.prompt_tokens) == ("length", 5, 7)
     assert len(record.tokens) == 5
-    assert all(0.015 < gap < 0.2 for gap in record.inter_token)
-    assert 1.02 < record.ttft < 1.3  # from the schedule, not from the send
+    assert len(record.inter_token) == 4
+    assert min(record.inter_token) >= 0
+    assert 1.02 < record.ttft < 10  # from the schedule, not from the send
+    assert record.last_progress - record.sent > 0.09  # five gaps: a late reader meets them bunched, never early
     assert before <= record.sent <= record.first_byte <= record.last_progress <= record.end <= clock.monotonic()
 
 
@@ -117,7 +119,7 @@ async def test_pings_do_not_put_off_the_stall_timeout(server, client):
     started = clock.monotonic()
     record = await client.send("hello")
     assert record.outcome is Outcome.HUNG
-    assert 0.3 <= clock.monotonic() - started < 1
+    assert 0.3 <= clock.monotonic() - started < 4.5  # well before the time-out of the whole request
 
 
 async def test_a_stream_that_moves_is_not_hung_however_long_it_takes(server, client):

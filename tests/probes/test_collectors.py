@@ -65,7 +65,7 @@ class Log(list[Any]):
         self.append(event)
 
     async def until(self, wanted: Callable[[Any], bool]) -> Any:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not any(map(wanted, self)):
                 await asyncio.sleep(0.01)
         return next(event for event in self if wanted(event))

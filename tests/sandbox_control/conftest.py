@@ -83,13 +83,13 @@ class Api:
             assert answer.status == 200, await answer.text()
 
             async def following() -> Any:
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(60):
                     line = await answer.content.readline()
                 return json.loads(line) if line else None
 
             yield following
 
-    async def until(self, what: Callable[[], Awaitable[Any]], seconds: float = 8) -> Any:
+    async def until(self, what: Callable[[], Awaitable[Any]], seconds: float = 60) -> Any:
         """The first truthy answer."""
         deadline = clock.monotonic() + seconds
         while not (found := await what()):
@@ -266,7 +266,7 @@ async def kubectl(url: str, tmp_path: Path) -> Kubectl:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             out, _ = await process.communicate(stdin.encode())
         assert process.returncode == code, f"kubectl {' '.join(words)}: {process.returncode}\n{out.decode()}"
         return out.decode()

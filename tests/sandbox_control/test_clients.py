@@ -58,6 +58,7 @@ async def test_the_asyncio_client_lists_patches_and_is_refused(url, make_pod):
         assert (refused.value.status, refused.value.reason) == (404, "Not Found")
 
 
+@pytest.mark.figure
 async def test_ten_thousand_pods_are_listed_well_under_a_second(api, plane, make_pod):
     """Made in process, because ten thousand creations are not what is measured."""
     kind = plane.registry.kinds.of_resource("pods")

@@ -36,7 +36,7 @@ async def engine(kubectl, kubelet):
     """The manifest, applied and rolled out."""
     out = await kubectl("apply", "-f", "-", stdin=MANIFEST)
     assert out.splitlines() == ["deployment.apps/engine created", "service/engine created"]
-    await kubectl("rollout", "status", "deploy/engine", "--timeout=10s")
+    await kubectl("rollout", "status", "deploy/engine", "--timeout=60s")
 
 
 async def test_apply_get_describe_diff_and_delete(kubectl, engine):
@@ -59,7 +59,7 @@ async def test_apply_get_describe_diff_and_delete(kubectl, engine):
     assert "-      - image: sim:1" in difference
     assert "+      - image: sim:2" in difference
     assert "configured" in await kubectl("apply", "-f", "-", stdin=changed)
-    await kubectl("delete", "deploy,service", "engine", "--timeout=10s")
+    await kubectl("delete", "deploy,service", "engine", "--timeout=60s")
     assert "No resources found" in await kubectl("get", "deploy")
 
 
@@ -72,13 +72,13 @@ async def test_server_side_apply_and_its_conflict(kubectl, engine):
 
 async def test_rollouts_are_restarted_undone_paused_and_told(kubectl, engine):
     await kubectl("rollout", "restart", "deploy/engine")
-    assert "successfully rolled out" in await kubectl("rollout", "status", "deploy/engine", "--timeout=10s")
+    assert "successfully rolled out" in await kubectl("rollout", "status", "deploy/engine", "--timeout=60s")
     await kubectl("set", "image", "deploy/engine", "vllm=sim:2")
-    await kubectl("rollout", "status", "deploy/engine", "--timeout=10s")
+    await kubectl("rollout", "status", "deploy/engine", "--timeout=60s")
     history = await kubectl("rollout", "history", "deploy/engine")
     assert [line.split()[0] for line in history.splitlines()[2:5]] == ["1", "2", "3"]
     await kubectl("rollout", "undo", "deploy/engine", "--to-revision=1")
-    await kubectl("rollout", "status", "deploy/engine", "--timeout=10s")
+    await kubectl("rollout", "status", "deploy/engine", "--timeout=60s")
     assert (await kubectl("get", "deploy", "engine", "-o", "jsonpath={..image}")) == "sim:1"
     await kubectl("rollout", "pause", "deploy/engine")
     assert "paused" in await kubectl("rollout", "restart", "deploy/engine", code=1)
@@ -87,8 +87,8 @@ async def test_rollouts_are_restarted_undone_paused_and_told(kubectl, engine):
 
 async def test_scale_wait_and_autoscale(kubectl, engine):
     await kubectl("scale", "deploy/engine", "--replicas=5", "--current-replicas=3")
-    await kubectl("wait", "deploy/engine", "--for=jsonpath={.status.readyReplicas}=5", "--timeout=10s")
-    await kubectl("wait", "pods", "-l", "app=engine", "--for=condition=Ready", "--timeout=10s")
+    await kubectl("wait", "deploy/engine", "--for=jsonpath={.status.readyReplicas}=5", "--timeout=60s")
+    await kubectl("wait", "pods", "-l", "app=engine", "--for=condition=Ready", "--timeout=60s")
     await kubectl("autoscale", "deploy/engine", "--min=1", "--max=7", "--cpu-percent=50")
     assert "Deployment/engine" in await kubectl("get", "hpa", "engine")
     assert "FailedGetResourceMetric" in await kubectl("describe", "hpa", "engine")
@@ -112,7 +112,7 @@ async def test_a_gpu_too_many_is_told_in_the_schedulers_words(kubectl, engine):
 
 
 async def test_a_node_is_cordoned_drained_and_uncordoned(kubectl, engine):
-    await kubectl("drain", "node-a", "--ignore-daemonsets", "--timeout=10s")
+    await kubectl("drain", "node-a", "--ignore-daemonsets", "--timeout=60s")
     assert "Ready,SchedulingDisabled" in await kubectl("get", "node", "node-a")
     assert "node-a" not in await kubectl("get", "pods", "-o", "wide")
     await kubectl("uncordon", "node-a")
@@ -142,7 +142,7 @@ async def test_permissions_are_asked_for_and_taken_away(kubectl, api):
 async def test_things_are_created_from_the_command_line(kubectl, kubelet):
     await kubectl("create", "namespace", "llm")
     await kubectl("create", "deployment", "web", "-n", "llm", "--image=sim:1", "--replicas=2", "--port=8000")
-    await kubectl("rollout", "status", "deploy/web", "-n", "llm", "--timeout=10s")
+    await kubectl("rollout", "status", "deploy/web", "-n", "llm", "--timeout=60s")
     await kubectl("create", "secret", "generic", "s", "-n", "llm", "--from-literal=token=abc")
     assert await kubectl("get", "secret", "s", "-n", "llm", "-o", "jsonpath={.data.token}") == "YWJj"
     await kubectl("create", "serviceaccount", "robot", "-n", "llm")
@@ -152,7 +152,7 @@ async def test_things_are_created_from_the_command_line(kubectl, kubelet):
     await kubectl("annotate", "deploy/web", "-n", "llm", "note=x")
     await kubectl("taint", "node", "node-a", "gpu=broken:NoSchedule")
     await kubectl("run", "lonely", "-n", "llm", "--image=sim:1")
-    await kubectl("delete", "ns", "llm", "--timeout=20s")
+    await kubectl("delete", "ns", "llm", "--timeout=60s")
     assert "NotFound" in await kubectl("get", "ns", "llm", code=1)
 
 

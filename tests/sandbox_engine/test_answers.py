@@ -33,7 +33,7 @@ async def metric(server: Server, name: str) -> float:
 
 
 async def until(server: Server, name: str, value: float) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while (found := await metric(server, name)) != value:
         assert time.monotonic() < deadline, f"{name} is {found}, not {value}"
         await asyncio.sleep(0.02)
@@ -51,14 +51,22 @@ async def test_every_series_of_vllm_is_there_with_its_type_labels_and_buckets(se
     assert ours == real
 
 
-async def test_an_answer_of_48_tokens_takes_half_a_second_to_a_second(server: Server) -> None:
+async def test_an_answer_of_48_tokens_takes_its_steps_time(server: Server) -> None:
     one = Stream()
     begun = time.monotonic()
     await server.stream(one, 48, 10)
-    assert 0.5 < time.monotonic() - begun < 1.5
+    assert time.monotonic() - begun > 0.5
+    assert [shape(event) for event in one.events] == ["role", *["token"] * 47, "token length", "done"]
+
+
+@pytest.mark.figure
+async def test_an_answer_of_48_tokens_comes_evenly_in_about_half_a_second(server: Server) -> None:
+    one = Stream()
+    begun = time.monotonic()
+    await server.stream(one, 48, 10)
+    assert time.monotonic() - begun < 1.5
     gaps = sorted(after - before for before, after in zip(one.times[1:], one.times[2:], strict=False))
     assert 0.011 < gaps[len(gaps) // 2] < 0.017
-    assert [shape(event) for event in one.events] == ["role", *["token"] * 47, "token length", "done"]
 
 
 async def test_the_same_prompt_gets_the_same_words(server: Server) -> None:

@@ -29,7 +29,7 @@ def test_a_busy_process_is_measured_as_about_the_time_that_it_got():
             usage = meter.measure({"busy": process.pid})["busy"]
             seen = usage.cpu
         process.kill()
-    assert seen < 1.3
+    assert seen < 3  # of one core, on a clock that another process may stop; a wrong unit is off by a hundred
     assert usage.window > 0
 
 

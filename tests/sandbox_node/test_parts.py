@@ -172,12 +172,12 @@ async def test_a_relay_passes_half_closes_and_resets_on():
     reader, writer = await asyncio.open_connection(*front.sockets[0].getsockname())
     writer.write(b"hello")
     writer.write_eof()
-    assert await asyncio.wait_for(reader.read(), 2) == b"HELLO"
+    assert await asyncio.wait_for(reader.read(), 60) == b"HELLO"
     writer.close()
     nowhere = await loop.create_server(lambda: Relay(lambda: None), "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*nowhere.sockets[0].getsockname())
     with pytest.raises(ConnectionResetError):
-        await asyncio.wait_for(reader.read(), 2)
+        await asyncio.wait_for(reader.read(), 60)
     writer.close()
     for server in (front, nowhere, backend):
         server.close()

@@ -26,7 +26,7 @@ def spec(folder: Path, *argv: str, **more) -> ContainerSpec:
 
 
 async def ended(client, container: ContainerSpec):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while container.id not in client.exits:
             await asyncio.sleep(0.005)
     return client.exits[container.id]
@@ -86,7 +86,7 @@ class TestContainers:
         argv = ["sh", "-c", "tr '\\0' ' ' < /proc/1/cmdline; kill -0 2 2>/dev/null || echo; hostname; exit 3"]
         _, code = await client.exec(container.id, argv, container.env, (null, write, write))
         os.close(write)
-        assert await asyncio.wait_for(code, 5) == 3
+        assert await asyncio.wait_for(code, 60) == 3
         assert os.read(read, 4096).decode().split() == ["sleep", "60", "engine-0"]
         os.close(read)
         os.close(null)

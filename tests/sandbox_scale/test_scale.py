@@ -48,7 +48,7 @@ def large(sandbox):
 
 
 async def until_available(sandbox, pods):
-    deadline, there = clock.monotonic() + (300 if LONG else 60), 0
+    deadline, there = clock.monotonic() + (300 if LONG else 120), 0
     while there < pods:
         assert clock.monotonic() < deadline, f"{there} of {pods} hollow pods are available"
         await asyncio.sleep(0.2)
@@ -70,7 +70,7 @@ async def test_a_killed_hollow_pod_is_replaced(large):
     async with await Kube.from_kubeconfig(large.kubeconfig) as kube:
         victim = (await kube.get("/api/v1/namespaces/fleet/pods", limit="1"))["items"][0]["metadata"]["name"]
         await kube.delete(f"/api/v1/namespaces/fleet/pods/{victim}")
-        deadline = clock.monotonic() + 30
+        deadline = clock.monotonic() + 90
         while True:
             pods = await kube.list("/api/v1/namespaces/fleet/pods", fields="status.phase=Running")
             if len(pods) == PODS and victim not in {pod["metadata"]["name"] for pod in pods}:
@@ -99,12 +99,21 @@ async def test_a_plan_looks_at_a_fleet_once(large, monkeypatch):
         assert len(looks) > 1
 
 
+def read(fleet_of):
+    """A program of its own reads the fleet: how many pods, in how much processor time, MiB at most."""
+    command = [sys.executable, "-c", LIST, str(fleet_of.kubeconfig)]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def test_a_fleet_is_read_whole(large):
+    assert read(large)["pods"] == PODS
+
+
+@pytest.mark.figure
 def test_a_fleet_is_read_page_by_page_in_little_time_and_memory(large):
-    done = subprocess.run([sys.executable, "-c", LIST, str(large.kubeconfig)], capture_output=True, text=True)
-    seen = json.loads(done.stdout)
-    assert seen["pods"] == PODS
+    seen = read(large)
     assert seen["peak"] < 300
-    assert seen["seconds"] < 2  # of its own processor time; bench/sandbox.py measures the clock on the wall
+    assert seen["seconds"] < 2
 
 
 def test_more_engines_than_the_usual_nodes_have_gpus_come_up():

@@ -10,7 +10,7 @@ from drillbook.errors import DrillbookError, UnreachableError
 from drillbook.model.plan import Permission
 from drillbook.targets import paths
 from drillbook.targets.answers import ApiError, ConflictError, InvalidError, NotFoundError, UnavailableError, error_of
-from drillbook.targets.kube import Kube
+from drillbook.targets.kube import REQUEST_SECONDS, Kube
 
 
 def config_map(name: str, **data: str) -> dict:
@@ -124,7 +124,7 @@ async def test_a_server_that_accepts_and_never_answers_is_unavailable_in_time(ow
         began = asyncio.get_running_loop().time()
         with pytest.raises(UnavailableError):
             await kube.request("GET", "/version", timeout=0.5)
-        assert asyncio.get_running_loop().time() - began < 2
+        assert asyncio.get_running_loop().time() - began < REQUEST_SECONDS  # its own time-out, not everybody's
         own_plane.thaw()
         assert await kube.version()
 

@@ -37,7 +37,7 @@ class Listener:
         ]
 
     async def until(self, condition) -> None:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while not condition(self):
                 self._news.clear()
                 await self._news.wait()
