@@ -10,7 +10,8 @@ import contextlib
 import fcntl
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 
@@ -18,6 +19,7 @@ import msgspec
 
 from drillbook import clock
 from drillbook.errors import DrillbookError, UsageError
+from drillbook.experiments import stored
 from drillbook.experiments.reserve import reserve
 from drillbook.model.attack import AttackRecord
 from drillbook.model.events import AnyEvent, Line
@@ -35,8 +37,6 @@ UNDOERS = ("watchdog", "recover")
 RESERVE = 1 << 16
 """Bytes set aside for the control log: on a full disk a run can still say that it was undone, and how it ended."""
 _BUFFER = 1 << 16
-_decode = msgspec.json.Decoder(Line).decode
-_decode_all = msgspec.json.Decoder(Line).decode_lines
 
 
 class Writer:
@@ -169,7 +169,7 @@ class Writer:
             self._pending += b"\n"
         for row in reversed(tail.splitlines()):
             try:
-                return _decode(row).seq + 1
+                return stored.decode(row).seq + 1
             except (msgspec.DecodeError, UnicodeDecodeError):
                 continue
         return 0
@@ -200,8 +200,8 @@ def read(folder: Path) -> History:
         for path in [control, folder / OBSERVATIONS, *buffered]:
             if path.is_file():
                 _read_file(path, history, counts)
-        history.lines.sort(key=lambda line: line.mono)
-        history.requests.sort(key=lambda request: request.scheduled)
+        history.lines.sort(key=attrgetter("mono"))
+        history.requests.sort(key=attrgetter("scheduled"))
         history.attacks.sort(key=lambda attack: attack.scheduled)
     finally:
         if collecting:
@@ -223,35 +223,46 @@ def _read_file(path: Path, history: History, counts: dict[str, int]) -> None:
         history.damage.append(f"{path.name}: cannot be read: {error.strerror}")
         return
     try:
-        numbered: Iterator[tuple[int, Line]] = enumerate(_decode_all(data), 1)
+        lines = stored.decode_all(data)
+        numbers: Sequence[int] = range(1, len(lines) + 1)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        numbered = _decode_each(path.name, data, history.damage)
-    expected, boot = 0, history.lines[0].boot if history.lines else ""
-    for number, line in numbered:
-        boot = boot or line.boot
+        numbers, lines = _decode_each(path.name, data, history.damage)
+    if not lines:
+        return
+    _check_order(path.name, numbers, lines, history)
+    counts |= {line.writer: line.seq + 1 for line in lines}
+    history.requests += [line.event for line in lines if isinstance(line.event, RequestRecord)]
+    others = [line for line in lines if not isinstance(line.event, RequestRecord)]
+    history.attacks += [line.event for line in others if isinstance(line.event, AttackRecord)]
+    history.lines += [line for line in others if not isinstance(line.event, AttackRecord)]
+
+
+def _check_order(name: str, numbers: Sequence[int], lines: Sequence[Line], history: History) -> None:
+    boot = history.lines[0].boot if history.lines else lines[0].boot
+    if [line.seq for line in lines] == list(range(len(lines))) and {line.boot for line in lines} == {boot}:
+        return
+    expected = 0
+    for number, line in zip(numbers, lines, strict=True):
         if line.seq != expected:
             missing = line.seq - expected
             what = f"{missing} lines are missing" if missing > 0 else f"sequence {line.seq} after {expected - 1}"
-            history.damage.append(f"{path.name}:{number}: {what}")
+            history.damage.append(f"{name}:{number}: {what}")
         if line.boot != boot:
-            history.damage.append(f"{path.name}:{number}: written after a reboot or on another machine ({line.boot})")
+            history.damage.append(f"{name}:{number}: written after a reboot or on another machine ({line.boot})")
             boot = line.boot
-        expected = counts[line.writer] = line.seq + 1
-        if isinstance(line.event, RequestRecord):
-            history.requests.append(line.event)
-        elif isinstance(line.event, AttackRecord):
-            history.attacks.append(line.event)
-        else:
-            history.lines.append(line)
+        expected = line.seq + 1
 
 
-def _decode_each(name: str, data: bytes, damage: list[str]) -> Iterator[tuple[int, Line]]:
+def _decode_each(name: str, data: bytes, damage: list[str]) -> tuple[list[int], list[Line]]:
     rows = data.split(b"\n")
+    numbers, lines = [], []
     for number, row in enumerate(rows, 1):
         if not row.strip():
             continue
         try:
-            yield number, _decode(row)
+            lines.append(stored.decode(row))
+            numbers.append(number)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             torn = number == len(rows)
             damage.append(f"{name}:{number}: {'torn last line' if torn else f'not a line of a journal: {error}'}")
+    return numbers, lines

@@ -53,10 +53,11 @@ def tpot(record: RequestRecord) -> float | None:
     A chunk may hold several tokens. An answer that ended for its length has as many tokens as were asked for, whatever
     the chunks; otherwise each chunk counts as one.
     """
-    if len(record.tokens) < 2:
+    chunks = record.chunks
+    if chunks < 2:
         return None
     told = record.wanted_tokens if record.finish_reason == "length" else 0
-    return (record.tokens[-1] - record.tokens[0]) / 1e6 / (max(told, len(record.tokens)) - 1)
+    return ((record.last or 0) - (record.first or 0)) / 1e6 / (max(told, chunks) - 1)
 
 
 def good(record: RequestRecord, slo: SloSpec) -> bool:
@@ -64,8 +65,10 @@ def good(record: RequestRecord, slo: SloSpec) -> bool:
     if record.outcome is not Outcome.OK:
         return False
     whole = e2e(record)
-    if slo.ttft is not None and (whole if record.ttft is None else record.ttft) > slo.ttft:
-        return False
+    if slo.ttft is not None:
+        wait = record.ttft
+        if (whole if wait is None else wait) > slo.ttft:
+            return False
     if slo.itl is not None and (tpot(record) or 0.0) > slo.itl:
         return False
     return slo.e2e is None or whole <= slo.e2e
@@ -103,8 +106,9 @@ def samples(records: Iterable[RequestRecord], latency: Latency) -> list[float]:
     match latency:
         case Latency.TTFT:
             for record in records:
-                if record.tokens:
-                    found.append(record.sent + record.tokens[0] / 1e6 - record.scheduled)
+                wait = record.ttft
+                if wait is not None:
+                    found.append(wait)
                 elif record.outcome is Outcome.HUNG:
                     found.append(math.inf)
         case Latency.ITL:

@@ -35,7 +35,7 @@ class Stream(enum.StrEnum):
     VERIFY = "verify"
 
 
-class RequestRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="request"):
+class RequestRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="request", gc=False):
     """Times are seconds on the monotonic clock. ``tokens`` are microseconds since ``sent``, one per content chunk."""
 
     id: str
@@ -58,16 +58,38 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
     prompt_tokens: int = 0
 
     @property
+    def chunks(self) -> int:
+        """How many content chunks came."""
+        return len(self.tokens)
+
+    @property
+    def first(self) -> int | None:
+        """Microseconds from ``sent`` to the first content chunk."""
+        return self.tokens[0] if self.tokens else None
+
+    @property
+    def last(self) -> int | None:
+        """Microseconds from ``sent`` to the last content chunk."""
+        return self.tokens[-1] if self.tokens else None
+
+    @property
     def ttft(self) -> float | None:
         """Seconds from the *scheduled* send to the first token; None where none came."""
-        return self.sent + self.tokens[0] / 1e6 - self.scheduled if self.tokens else None
+        first = self.first
+        return None if first is None else self.sent + first / 1e6 - self.scheduled
 
     @property
     def last_progress(self) -> float:
         """The last moment at which the user saw something move."""
-        return self.sent + self.tokens[-1] / 1e6 if self.tokens else self.sent
+        return self.sent + (self.last or 0) / 1e6
+
+    @property
+    def gaps(self) -> tuple[int, ...]:
+        """Microseconds between successive content chunks."""
+        tokens = self.tokens
+        return tuple(map(int.__sub__, tokens[1:], tokens))
 
     @property
     def inter_token(self) -> tuple[float, ...]:
         """Seconds between successive content chunks (ITL)."""
-        return tuple((late - early) / 1e6 for early, late in zip(self.tokens, self.tokens[1:], strict=False))
+        return tuple(gap / 1e6 for gap in self.gaps)

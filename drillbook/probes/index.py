@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Callable
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, compress
 from typing import Any, TypeVar
 
 from drillbook.load import slis
@@ -38,7 +39,7 @@ class Indexed(History):
         """The history itself where it is indexed already, in whatever way."""
         if isinstance(history, Indexed):
             return history
-        index = cls(history.lines, history.requests, history.damage)
+        index = cls(history.lines, history.requests, history.attacks, history.damage)
         index._live = live
         return index
 
@@ -90,21 +91,24 @@ class Indexed(History):
     def users(self) -> list[RequestRecord]:
         """The load's requests in the order of their moments."""
         found = [request for request in self.requests if request.stream is Stream.LOAD]
-        found.sort(key=self.moment)
-        return found
+        moments = self._moments(found)
+        return [found[place] for place in sorted(range(len(found)), key=moments.__getitem__)]
 
     def moment(self, request: RequestRecord) -> float:
         """When a request counts, monotonic seconds."""
+        return self._moments([request])[0]
+
+    def _moments(self, requests: list[RequestRecord]) -> list[float]:
         if self._live:
-            return request.end
+            return [request.end for request in requests]
         injected = self.injected
-        if injected is not None and request.scheduled < injected < request.end:
-            return injected
-        return request.scheduled
+        if injected is None:
+            return [request.scheduled for request in requests]
+        return [injected if one.scheduled < injected < one.end else one.scheduled for one in requests]
 
     @cached_property
     def moments(self) -> list[float]:
-        return [self.moment(request) for request in self.users]
+        return self._moments(self.users)
 
     def within(self, window: Span) -> tuple[int, int]:
         """The users' requests of a window, as a slice."""
@@ -115,11 +119,33 @@ class Indexed(History):
         return self.users[first:last]
 
     @cached_property
+    def waits(self) -> list[float | None]:
+        """Seconds until each user's first token; infinite for one who hung before it, None for one who was told."""
+        waits = [request.ttft for request in self.users]
+        never = [place for place, wait in enumerate(waits) if wait is None]
+        for place in never:
+            if self.users[place].outcome is Outcome.HUNG:
+                waits[place] = math.inf
+        return waits
+
+    @cached_property
     def good(self) -> list[bool]:
+        """Which users were served within the SLO."""
         slo = self.slo
-        if slo.ttft is None and slo.itl is None and slo.e2e is None:
-            return [request.outcome is Outcome.OK for request in self.users]
-        return [slis.good(request, slo) for request in self.users]
+        if slo.itl is not None or slo.e2e is not None:
+            return [slis.good(request, slo) for request in self.users]
+        fine = [request.outcome is Outcome.OK for request in self.users]
+        bound = slo.ttft
+        if bound is None:
+            return fine
+        both = zip(fine, self.waits, self.users, strict=True)
+        return [ok and (slis.e2e(one) if wait is None else wait) <= bound for ok, wait, one in both]
+
+    @cached_property
+    def bad(self) -> list[bool]:
+        """Which users were not served at all, or not to the end."""
+        neither = (Outcome.OK, Outcome.UNKNOWN)
+        return [request.outcome not in neither for request in self.users]
 
     @cached_property
     def _kept(self) -> dict[str, Any]:
@@ -140,6 +166,12 @@ class Indexed(History):
 
     def count_outcome(self, outcome: Outcome, window: Span) -> int:
         return self.count(outcome.value, lambda: [request.outcome is outcome for request in self.users], window)
+
+    def places(self, key: str, flags: Callable[[], list[bool]], window: Span) -> list[int]:
+        """Which requests of the window are flagged, kept as ``count`` keeps their sums."""
+        flagged = self.once(f"places of {key}", lambda: list(compress(range(len(self.users)), flags())))
+        first, last = self.within(window)
+        return flagged[bisect_left(flagged, first) : bisect_left(flagged, last)]
 
     @cached_property
     def observed(self) -> dict[str, list[tuple[float, Observed]]]:

@@ -153,7 +153,7 @@ def _first_token(index: Indexed, pod: str, ready: float | None) -> float | None:
     moments = (
         first_token(request)
         for request in index.users
-        if request.replica == pod and request.outcome is Outcome.OK and request.tokens
+        if request.replica == pod and request.outcome is Outcome.OK and request.chunks
     )
     seen = min((moment for moment in moments if moment >= ready), default=None)
     return seen if seen is not None else _first_step(index, pod, ready)

@@ -45,10 +45,7 @@ class Share:
         if not total:
             reason = f"none of {unknown} requests had ended" if unknown else "no request was scheduled then"
             return missing(reason)
-        if self.outcome is None:
-            count = index.count("good", lambda: index.good, window)
-        else:
-            count = index.count_outcome(self.outcome, window)
+        count = index.count(self._key, lambda: self._flags(index), window)
         reason = _few(total, self.min_samples, "requests")
         if unknown > UNKNOWN_SHARE * (last - first):
             reason = f"the end of {unknown} of {last - first} requests was not seen"
@@ -58,19 +55,30 @@ class Share:
             complete=not reason,
             reason=reason,
             interval=wilson(count, total),
-            evidence=self._evidence(index, first, last),
+            evidence=self._evidence(index, window),
         )
 
-    def _evidence(self, index: Indexed, first: int, last: int) -> tuple[str, ...]:
-        found: list[str] = []
-        for place in range(first, last):
-            outcome = index.users[place].outcome
-            mine = outcome is self.outcome if self.outcome else not index.good[place] and outcome is not Outcome.UNKNOWN
-            if mine:
-                found.append(index.users[place].id)
-                if len(found) == NAMED:
-                    break
-        return tuple(found)
+    @property
+    def _key(self) -> str:
+        return self.outcome.value if self.outcome else "good"
+
+    def _flags(self, index: Indexed) -> list[bool]:
+        if self.outcome is None:
+            return index.good
+        return [request.outcome is self.outcome for request in index.users]
+
+    def _evidence(self, index: Indexed, window: Span) -> tuple[str, ...]:
+        """Requests that ended so; for goodput those that were not good."""
+        if self.outcome is None:
+            places = index.places("not good", lambda: _not_good(index), window)
+        else:
+            places = index.places(self._key, lambda: self._flags(index), window)
+        return tuple(index.users[place].id for place in places[:NAMED])
+
+
+def _not_good(index: Indexed) -> list[bool]:
+    both = zip(index.good, index.users, strict=True)
+    return [not good and one.outcome is not Outcome.UNKNOWN for good, one in both]
 
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
@@ -104,8 +112,13 @@ class Latency:
         return 1 if self.statistic == "max" else 5
 
     def read(self, history: History, window: Span) -> Reading:
-        requests = Indexed.of(history).requests_of(window)
-        values = slis.samples(requests, self.latency)
+        index = Indexed.of(history)
+        requests = index.requests_of(window)
+        if self.latency is slis.Latency.TTFT:
+            first, last = index.within(window)
+            values = sorted(wait for wait in index.waits[first:last] if wait is not None)
+        else:
+            values = slis.samples(requests, self.latency)
         if not values:
             return missing("no request got a token then" if requests else "no request was scheduled then")
         if self.statistic == "mean":
@@ -153,12 +166,12 @@ def _tokens(index: Indexed, window: Span) -> int:
 
 
 def _tokens_lost(request: RequestRecord) -> int:
-    return max(0, request.wanted_tokens - len(request.tokens)) if request.outcome.bad else 0
+    return max(0, request.wanted_tokens - request.chunks)
 
 
 @dataclass(frozen=True)
 class Total:
-    """A sum over the requests of the window."""
+    """A sum over the bad requests of the window."""
 
     name: str
     help: str
@@ -168,13 +181,15 @@ class Total:
     min_samples: int = 1
 
     def read(self, history: History, window: Span) -> Reading:
-        requests = Indexed.of(history).requests_of(window)
-        if not requests:
+        index = Indexed.of(history)
+        first, last = index.within(window)
+        if first == last:
             return missing("no request was scheduled then")
-        counts = [(self.of(request), request.id) for request in requests]
-        worst = heapq.nlargest(NAMED, (count for count in counts if count[0]))
+        bad = (index.users[place] for place in index.places("bad", lambda: index.bad, window))
+        counts = [(count, request.id) for request in bad if (count := self.of(request))]
+        worst = heapq.nlargest(NAMED, counts)
         return Reading(
-            sum(count for count, _ in counts), samples=len(requests), evidence=tuple(name for _, name in worst)
+            sum(count for count, _ in counts), samples=last - first, evidence=tuple(name for _, name in worst)
         )
 
 
@@ -196,5 +211,5 @@ PROBES: tuple[Probe, ...] = (
     Rate("request-rate", "requests scheduled a second", _sent),
     Rate("tokens-per-second", "content chunks that reached users a second", _tokens),
     Total("tokens-lost", "tokens that users of bad requests wanted and never got", _tokens_lost),
-    Total("requests-failed", "requests that ended badly in any way", lambda request: int(request.outcome.bad)),
+    Total("requests-failed", "requests that ended badly in any way", lambda _: 1),
 )

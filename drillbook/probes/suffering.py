@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, compress
 
 from drillbook.load import slis
 from drillbook.model.experiment import SloSpec
@@ -57,10 +57,10 @@ class Patience:
     @classmethod
     def of(cls, index: Indexed) -> Patience:
         injected = index.injected if index.injected is not None else index.end
-        calm = [r for r, good in zip(index.users, index.good, strict=True) if good and r.end <= injected and r.tokens]
+        calm = [r for r in compress(index.users, index.good) if r.end <= injected and r.chunks]
         if not calm:
             return cls(index.stall_timeout, index.stall_timeout)
-        gaps = (max(map(int.__sub__, r.tokens[1:], r.tokens), default=0) for r in calm)
+        gaps = (max(r.gaps, default=0) for r in calm)
         return cls(max(r.ttft or 0.0 for r in calm), max(gaps) / 1e6 or index.stall_timeout)
 
 
@@ -78,8 +78,8 @@ def suffering(request: RequestRecord, index: Indexed, patience: Patience) -> Suf
         return Suffering(request, late, max(late, first_token(request) if slow else request.end))
     if not request.outcome.bad:
         return None
-    moved = request.last_progress if request.tokens else request.scheduled
-    silent = request.end - moved > (patience.next if request.tokens else patience.first)
+    moved = request.last_progress if request.chunks else request.scheduled
+    silent = request.end - moved > (patience.next if request.chunks else patience.first)
     stalled = request.outcome is Outcome.HUNG or silent
     return Suffering(request, moved if stalled else request.end, request.end)
 
@@ -155,7 +155,8 @@ def _outage(
 
 def first_token(request: RequestRecord) -> float:
     """When the first token (without streaming: the answer) reached the user, monotonic seconds."""
-    return request.sent + request.tokens[0] / 1e6 if request.tokens else request.end
+    first = request.first
+    return request.end if first is None else request.sent + first / 1e6
 
 
 class _Return:

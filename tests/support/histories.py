@@ -221,7 +221,7 @@ class Run:
         return History(
             sorted(self.lines, key=lambda line: line.mono),
             sorted(self.requests, key=lambda one: one.scheduled),
-            list(self.damage),
+            damage=list(self.damage),
         )
 
 
