@@ -6,6 +6,7 @@ VLLM_ENV ?= .venv-vllm
 CHAOSK8S_ENV ?= .venv-chaosk8s
 KRKN_ENV ?= .venv-krkn
 CHAOS_ENV ?= .venv-chaostoolkit
+WORKERS ?= 3
 DRILL  ?= experiments/replica-loss/pod-kill.yaml
 
 .DEFAULT_GOAL := help
@@ -29,8 +30,8 @@ demo: $(BIN)/drillbook  ## Kill a live engine pod in a sandbox, measure it, writ
 	@$(BIN)/drillbook run $(DRILL) --sandbox; code=$$?; \
 	  [ $$code -le 1 ] || exit $$code  # held (0) and refuted (1) are both answers; the rest are not
 
-test: $(VENV)/.dev  ## Run the tests
-	@$(BIN)/python -m pytest -m 'not whole and not figure' $(PYTEST_ARGS)
+test: $(VENV)/.dev  ## Run the tests; most of them wait, so that three workers suit two cores
+	@$(BIN)/python -m pytest -m 'not whole and not figure' -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
 
 test-whole: $(VENV)/.dev  ## Attack whole runs in every way of ending them, and in a failing world (minutes)
 	@$(BIN)/python -m pytest -m whole $(PYTEST_ARGS)

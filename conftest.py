@@ -35,6 +35,7 @@ WHOLE = ("attack", "failing_world")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
+        item.add_marker(pytest.mark.xdist_group(item.path.parent.name))  # a folder's tests share its sandbox
         if item.path.parent.name in WHOLE:
             item.add_marker("whole")
         for marker, (present, reason) in REQUIREMENTS.items():
