@@ -27,6 +27,9 @@ KINDS: Mapping[str, tuple[str, ...]] = {
 }
 """The five folders, and what counts in each."""
 
+ALERTS = "alerts.yaml"
+"""The file of Prometheus' alert rules beside the playbooks: it is none of them."""
+
 _MAX_FILES = 2_000
 _MAX_DEPTH = 4
 _MAX_SOURCE = 256 * 1024
@@ -101,6 +104,14 @@ def find(kind: str, name: str, start: Path | None = None) -> Path:
         raise UsageError(f"{len(matches)} {kind} are called {name!r}", f"say which: {choices}")
     hint = suggest(name, {entry.name: None for entry in known}) if known else ""
     raise UsageError(f"no {singular(kind)} is called {name!r}", f"{hint}\n`drillbook list {kind}` shows all".strip())
+
+
+def alert_rules(start: Path | None = None) -> Path:
+    """The file of alert rules: the user's ``playbooks/alerts.yaml``, else drillbook's."""
+    mine = user_root(start)
+    return next(
+        path for root in (mine, own_root()) if root is not None and (path := root / "playbooks" / ALERTS).is_file()
+    )
 
 
 def near(path: Path) -> Path:
@@ -193,6 +204,7 @@ def _scan(root: Path, kind: str, *, own: bool) -> Iterator[Entry]:
             if seen > _MAX_FILES:
                 return
             # A link that leads out of the folder would let a checkout show, or later run, what lies elsewhere.
-            if name[0] not in "._" and path.suffix in KINDS[kind] and path.resolve().is_relative_to(home):
+            rules = kind == "playbooks" and path == top / ALERTS
+            if name[0] not in "._" and path.suffix in KINDS[kind] and path.resolve().is_relative_to(home) and not rules:
                 group = here.relative_to(top).as_posix()
                 yield Entry(kind, path.stem, path, "" if group == "." else group, own)
