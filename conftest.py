@@ -29,8 +29,8 @@ REQUIREMENTS = {
 }
 
 
-WHOLE = ("attack", "failing_world")
-"""Folders whose tests run whole drills again and again: minutes, not seconds (`make test-whole`)."""
+WHOLE = ("attack", "ecosystem", "failing_world")
+"""Folders whose tests run whole drills, or others' tools, again and again: minutes, not seconds (`make test-whole`)."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import click
 from drillbook import clock
 from drillbook.errors import DrillbookError, Exit, InvalidFileError
 
+_hung_up = False
 _TERMINALS = [stream for stream in (0, 1, 2) if os.isatty(stream)]
 BROKEN_PIPE = 141
 """What a shell reports for a program that SIGPIPE ended: the reader of our output is gone."""
@@ -26,9 +28,9 @@ def guard(command: Callable[[], Any]) -> NoReturn:
         code = _carry_out(command)
     except KeyboardInterrupt:  # once more, while the first was being told
         code = Exit.INTERRUPTED
-    except OSError:
-        mute(0, 1, 2)  # nobody hears us: the reader of our output is gone, or the terminal
-        code = BROKEN_PIPE
+    except OSError:  # nobody hears us: the reader of our output is gone, or the terminal, whose SIGHUP may come later
+        code = Exit.INTERRUPTED if _terminal_is_gone() else BROKEN_PIPE
+        mute(0, 1, 2)
     sys.exit(int(code) if isinstance(code, int) else 0)
 
 
@@ -47,9 +49,9 @@ def _carry_out(command: Callable[[], Any]) -> Any:
     except DrillbookError as error:
         tell(error)
         code = error.exit_code
-    except BrokenPipeError:
-        raise
-    except Exception as error:  # noqa: BLE001 - the last resort: a bug of ours becomes one line, a file and exit code 70
+    except Exception as error:  # the last resort: a bug of ours becomes one line, a file and exit code 70
+        if isinstance(error, BrokenPipeError) or (isinstance(error, OSError) and _terminal_is_gone()):
+            raise
         _bug(error)
         code = Exit.INTERNAL
     return code
@@ -73,7 +75,19 @@ def _interrupted(number: int, _: object) -> NoReturn:
 
 def hang_up() -> None:
     """The terminal is gone: what was written there goes nowhere, instead of failing."""
+    global _hung_up
+    _hung_up = True
     mute(*_TERMINALS)
+
+
+def _terminal_is_gone() -> bool:
+    """Whether a terminal that we had at the start was closed, as poll(2) tells it; writing there fails with EIO."""
+    if _hung_up:
+        return True
+    looker = select.poll()
+    for stream in _TERMINALS:
+        looker.register(stream, select.POLLHUP)
+    return any(happened & select.POLLHUP for _, happened in looker.poll(0))
 
 
 def mute(*streams: int) -> None:

@@ -152,6 +152,27 @@ def test_a_reader_who_went_away_is_no_error():
     assert told.returncode in (0, failures.BROKEN_PIPE)
 
 
+TALKS = """
+import sys, time
+from drillbook.cli import failures
+def talk():
+    while True:
+        print("word", flush=True)
+        time.sleep(0.01)
+failures.guard(talk)
+"""
+
+
+def test_a_terminal_that_is_gone_is_an_interruption_also_before_its_signal_comes():
+    """It is not this process's controlling terminal, so that no SIGHUP comes at all."""
+    leader, follower = os.openpty()
+    process = subprocess.Popen([sys.executable, "-c", TALKS], stdin=follower, stdout=follower, stderr=follower)
+    os.close(follower)
+    assert b"word" in os.read(leader, 100)
+    os.close(leader)
+    assert process.wait(90) == Exit.INTERRUPTED
+
+
 def test_colour_is_for_terminals_and_no_color_turns_it_off(shell):
     leader, follower = os.openpty()
     command = [sys.executable, "-m", "drillbook", "show", "nothing-like-it"]
