@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import enum
 import math
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate, chain
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -124,28 +126,21 @@ def samples(records: Iterable[RequestRecord], latency: Latency) -> list[float]:
 
 def quantile(ordered: Sequence[float], q: float) -> float | None:
     """The nearest-rank quantile of sorted samples (0 < q <= 1); None of none."""
-    if not ordered:
+    return ordered[_rank(len(ordered), q)] if ordered else None
+
+
+def _rank(count: int, q: float) -> int:
+    return max(0, math.ceil(q * count - 1e-9) - 1)
+
+
+def gaps(records: Iterable[RequestRecord]) -> Counter[int]:
+    """All samples of ITL, counted by their microseconds: tens of millions of them are no more than some thousands."""
+    return Counter(chain.from_iterable(record.gaps for record in records))
+
+
+def quantile_of_counts(counts: Mapping[int, int], q: float) -> int | None:
+    """As ``quantile``, of samples that were counted."""
+    if not counts:
         return None
-    return ordered[max(0, math.ceil(q * len(ordered) - 1e-9) - 1)]
-
-
-def bins(records: Iterable[RequestRecord], start: float, width: float, count: int) -> list[list[RequestRecord]]:
-    """Records by when they were scheduled: ``count`` half-open bins of ``width`` seconds from ``start`` on."""
-    found: list[list[RequestRecord]] = [[] for _ in range(count)]
-    for record in records:
-        index = math.floor((record.scheduled - start) / width)
-        if 0 <= index < count:
-            found[index].append(record)
-    return found
-
-
-def token_counts(records: Iterable[RequestRecord], start: float, width: float, count: int) -> list[int]:
-    """Content chunks by when they came, in the same bins; divided by ``width`` they are tokens per second."""
-    found = [0] * count
-    for record in records:
-        base = record.sent - start
-        for micros in record.tokens:
-            index = math.floor((base + micros / 1e6) / width)
-            if 0 <= index < count:
-                found[index] += 1
-    return found
+    values = sorted(counts)
+    return values[bisect_right(list(accumulate(map(counts.__getitem__, values))), _rank(sum(counts.values()), q))]

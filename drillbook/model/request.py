@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import operator
+from collections.abc import Iterator
 
 import msgspec
 
@@ -84,10 +86,10 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
         return self.sent + (self.last or 0) / 1e6
 
     @property
-    def gaps(self) -> tuple[int, ...]:
+    def gaps(self) -> Iterator[int]:
         """Microseconds between successive content chunks."""
         tokens = self.tokens
-        return tuple(map(int.__sub__, tokens[1:], tokens))
+        return map(operator.sub, tokens[1:], tokens)
 
     @property
     def inter_token(self) -> tuple[float, ...]:

@@ -148,6 +148,11 @@ class Indexed(History):
         return [request.outcome not in neither for request in self.users]
 
     @cached_property
+    def chunks(self) -> list[int]:
+        """How many content chunks each user got."""
+        return [request.chunks for request in self.users]
+
+    @cached_property
     def _kept(self) -> dict[str, Any]:
         return {}
 

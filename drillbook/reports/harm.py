@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
+from itertools import compress
 
 import msgspec
 
@@ -64,23 +66,23 @@ class Harm(msgspec.Struct, frozen=True, kw_only=True):
 
 def harm(index: Indexed, stretches: Sequence[Stretch]) -> Harm:
     load = index.users
-    bad = [request for request in load if request.outcome.bad]
+    bad = list(compress(load, index.bad))
     return Harm(
         total=len(load),
         bad=len(bad),
         outcomes=_outcomes(load),
         by_stretch=tuple(_counts(index, stretch) for stretch in stretches),
-        tokens_lost=sum(max(0, request.wanted_tokens - len(request.tokens)) for request in bad),
-        tokens_wasted=sum(len(request.tokens) for request in bad),
+        tokens_lost=sum(max(0, request.wanted_tokens - request.chunks) for request in bad),
+        tokens_wasted=sum(request.chunks for request in bad),
         hidden=sum(request.status == 200 for request in bad),
         longest_wait=max((request.end - request.last_progress for request in bad), default=0.0),
-        worst=_worst(index, load) if bad else None,
+        worst=_worst(index) if bad else None,
         examples=_examples(index, bad),
     )
 
 
 def _outcomes(requests: Sequence[RequestRecord]) -> dict[str, int]:
-    found = Counter(request.outcome for request in requests)
+    found = Counter([request.outcome for request in requests])
     return {outcome.value: found[outcome] for outcome in Outcome}
 
 
@@ -89,17 +91,19 @@ def _counts(index: Indexed, stretch: Stretch) -> Counts:
     return Counts(stretch=stretch.name, total=len(mine), outcomes=_outcomes(mine))
 
 
-def _worst(index: Indexed, load: Sequence[RequestRecord]) -> Worst:
-    first, bad, best = 0, 0, Worst(start=0.0, end=0.0, bad=0, total=0)
+def _worst(index: Indexed) -> Worst:
+    """The windows that end with a bad request are enough: any other holds no more of them."""
+    best = Worst(start=0.0, end=0.0, bad=0, total=0)
     moments = index.moments
-    for place, request in enumerate(load):
-        bad += request.outcome.bad
-        while moments[first] <= moments[place] - WORST_SECONDS:
-            bad -= load[first].outcome.bad
-            first += 1
-        if bad > best.bad:
+    places = list(compress(range(len(moments)), index.bad))
+    oldest = 0
+    for count, place in enumerate(places, 1):
+        while moments[places[oldest]] <= moments[place] - WORST_SECONDS:
+            oldest += 1
+        if count - oldest > best.bad:
+            first = bisect_right(moments, moments[place] - WORST_SECONDS)
             start = index.relative(moments[first])
-            best = Worst(start=start, end=start + WORST_SECONDS, bad=bad, total=place - first + 1)
+            best = Worst(start=start, end=start + WORST_SECONDS, bad=count - oldest, total=place - first + 1)
     return best
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
 
 from drillbook.load import slis
-from drillbook.model.experiment import SloSpec
-from drillbook.model.request import Outcome, RequestRecord
+from drillbook.model.request import Outcome
 from drillbook.probes.index import Indexed
 
 MOST_BINS = 240
@@ -56,33 +57,30 @@ def series(index: Indexed) -> Series:
         start = max(start, index.relative(load[0].scheduled) - 1.0)
     end = max(index.relative(index.end), start + 1.0)
     width = float(next((width for width in _WIDTHS if (end - start) / width <= MOST_BINS), (end - start) / MOST_BINS))
-    shelves: dict[int, list[RequestRecord]] = {}
-    for request in load:
-        shelves.setdefault(int(_at(index, request) // width), []).append(request)
+    moments = [
+        moment if bad else one.scheduled for moment, bad, one in zip(index.moments, index.bad, load, strict=True)
+    ]  # harm that the fault did to one in flight counts from the fault on; who was served counts when he asked
+    shelves: dict[int, list[int]] = {}
+    for place, moment in enumerate(moments):
+        shelves.setdefault(int((moment - index.origin) // width), []).append(place)
     dots = (
-        Dot(at=_at(index, request), ttft=request.ttft, outcome=request.outcome)
-        for request in (load if len(load) <= MOST_DOTS else ())
+        Dot(at=index.relative(moment), ttft=request.ttft, outcome=request.outcome)
+        for moment, request in zip(moments, load if len(load) <= MOST_DOTS else (), strict=False)
     )
-    bins = tuple(_bin(number * width, shelves[number], index.slo) for number in sorted(shelves))
+    bins = tuple(_bin(number * width, index, shelves[number]) for number in sorted(shelves))
     return Series(start=start, end=end, width=width, bins=bins, dots=tuple(dots))
 
 
-def _at(index: Indexed, request: RequestRecord) -> float:
-    """When its user wanted it; harm that the fault did to one in flight counts from the fault on."""
-    return index.relative(index.moment(request) if request.outcome.bad else request.scheduled)
-
-
-def _bin(start: float, requests: Sequence[RequestRecord], slo: SloSpec) -> Bin:
-    counts: dict[str, int] = {}
-    for request in requests:
-        counts[request.outcome.value] = counts.get(request.outcome.value, 0) + 1
-    first = sorted(request.ttft for request in requests if request.ttft is not None)
+def _bin(start: float, index: Indexed, places: Sequence[int]) -> Bin:
+    counts = Counter([index.users[place].outcome for place in places])
+    known = len(places) - counts[Outcome.UNKNOWN]
+    first = sorted(wait for place in places if (wait := index.waits[place]) is not None and wait != math.inf)
     return Bin(
         start=start,
-        outcomes=counts,
-        goodput=slis.goodput(requests, slo).value,
+        outcomes={outcome.value: count for outcome, count in counts.items()},
+        goodput=sum(index.good[place] for place in places) / known if known else None,
         ttft_p50=slis.quantile(first, 0.5),
         ttft_p95=slis.quantile(first, 0.95),
         ttft_highest=first[-1] if first else None,
-        tokens=sum(len(request.tokens) for request in requests),
+        tokens=sum([index.chunks[place] for place in places]),
     )

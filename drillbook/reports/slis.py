@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from drillbook.load import slis as measure
 from drillbook.model.history import Span
-from drillbook.model.request import RequestRecord
+from drillbook.model.request import Outcome
 from drillbook.model.units import Dimension
 from drillbook.probes.index import Indexed
 from drillbook.reports import intervals
 from drillbook.reports.intervals import Interval
 from drillbook.reports.stretches import Stretch
+
+_SHOWN = (0.5, 0.95, 0.99, 1.0)
 
 
 class Quantiles(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,43 +69,61 @@ def comparisons(index: Indexed, stretches: Sequence[Stretch]) -> tuple[Compariso
     """Goodput and first-token times of each later stretch against the first; empty without a stretch before."""
     if not stretches or stretches[0].name != "before":
         return ()
-    base = _within(index, stretches[0])
-    return tuple(
-        row for stretch in stretches[1:] for row in _against(base, _within(index, stretch), stretch.name, index)
+    return tuple(row for stretch in stretches[1:] for row in _against(index, stretches[0], stretch))
+
+
+def _span(index: Indexed, stretch: Stretch) -> Span:
+    return Span(index.origin + stretch.start, index.origin + stretch.end)
+
+
+def _waits(index: Indexed, stretch: Stretch) -> list[float]:
+    """The times to first token of a stretch, sorted."""
+    first, last = index.within(_span(index, stretch))
+    return index.once(
+        f"waits {first} {last}", lambda: sorted([wait for wait in index.waits[first:last] if wait is not None])
     )
 
 
-def _within(index: Indexed, stretch: Stretch) -> list[RequestRecord]:
-    return index.requests_of(Span(index.zero + stretch.start, index.zero + stretch.end))
+def _goodput(index: Indexed, stretch: Stretch) -> measure.Share:
+    span = _span(index, stretch)
+    first, last = index.within(span)
+    known = last - first - index.count_outcome(Outcome.UNKNOWN, span)
+    return measure.Share(index.count("good", lambda: index.good, span), known)
 
 
 def _sli(index: Indexed, stretch: Stretch) -> Sli:
-    requests = _within(index, stretch)
-    share = measure.goodput(requests, index.slo)
+    first, last = index.within(_span(index, stretch))
+    share = _goodput(index, stretch)
     return Sli(
         stretch=stretch,
         requests=share.total,
         good=share.hits,
         goodput=share.value,
         interval=intervals.wilson(share.hits, share.total),
-        ttft=_quantiles(measure.samples(requests, measure.Latency.TTFT)),
-        itl=_quantiles(measure.samples(requests, measure.Latency.ITL)),
-        tokens_per_second=sum(len(request.tokens) for request in requests) / (stretch.end - stretch.start),
+        ttft=_of_waits(_waits(index, stretch)),
+        itl=_of_gaps(measure.gaps(index.users[first:last])),
+        tokens_per_second=sum(index.chunks[first:last]) / (stretch.end - stretch.start),
     )
 
 
-def _quantiles(ordered: list[float]) -> Quantiles:
-    p50, p95, p99, highest = (measure.quantile(ordered, q) for q in (0.5, 0.95, 0.99, 1.0))
+def _of_waits(ordered: list[float]) -> Quantiles:
+    p50, p95, p99, highest = (measure.quantile(ordered, q) for q in _SHOWN)
     return Quantiles(count=len(ordered), p50=p50, p95=p95, p99=p99, highest=highest)
 
 
-def _against(base: list[RequestRecord], mine: list[RequestRecord], name: str, index: Indexed) -> Iterator[Comparison]:
-    before, now = measure.goodput(base, index.slo), measure.goodput(mine, index.slo)
+def _of_gaps(gaps: Counter[int]) -> Quantiles:
+    found = (measure.quantile_of_counts(gaps, q) for q in _SHOWN)
+    p50, p95, p99, highest = (None if micros is None else micros / 1e6 for micros in found)
+    return Quantiles(count=gaps.total(), p50=p50, p95=p95, p99=p99, highest=highest)
+
+
+def _against(index: Indexed, first: Stretch, later: Stretch) -> Iterator[Comparison]:
+    before, now = _goodput(index, first), _goodput(index, later)
     if before.value is not None and now.value is not None:
         interval = intervals.newcombe(now.hits, now.total, before.hits, before.total)
         yield Comparison(
             figure="goodput",
-            stretch=name,
+            stretch=later.name,
             dimension=Dimension.SHARE,
             before=before.value,
             value=now.value,
@@ -111,10 +132,10 @@ def _against(base: list[RequestRecord], mine: list[RequestRecord], name: str, in
             real=not interval[0] <= 0 <= interval[1],
             note=_note(not interval[0] <= 0 <= interval[1]),
         )
-    first, other = (measure.samples(part, measure.Latency.TTFT) for part in (mine, base))
+    base, mine = _waits(index, first), _waits(index, later)
     for figure, q in (("ttft.p50", 0.5), ("ttft.p95", 0.95)):
-        if first and other:
-            yield _quantile(figure, name, other, first, q)
+        if base and mine:
+            yield _quantile(figure, later.name, base, mine, q)
 
 
 def _quantile(figure: str, stretch: str, base: list[float], mine: list[float], q: float) -> Comparison:

@@ -12,6 +12,7 @@ from typing import Protocol, cast
 from drillbook.errors import DrillbookError, UsageError
 from drillbook.experiments import check, journal
 from drillbook.model.expectation import suggest
+from drillbook.probes.index import Indexed
 from drillbook.reports import renderers
 from drillbook.reports.facts import Facts, facts
 
@@ -51,7 +52,7 @@ def write(folder: Path, formats: Iterable[str] | None = None) -> dict[str, Path]
         DrillbookError: the journal cannot be read, or the folder cannot be written.
 
     """
-    history = journal.read(folder)
+    history = Indexed.of(journal.read(folder))  # indexed once, for the judgement and for the facts
     return write_facts(folder, facts(history, check.judge(history)), formats)
 
 

@@ -94,10 +94,12 @@ def test_no_requests_are_no_share():
     assert slis.goodput([], SloSpec()).value is None
 
 
-def test_bins_are_by_the_schedule_and_tokens_by_when_they_came():
-    records = [record(9.0), record(10.0), record(10.95), record(12.0)]
-    assert [len(part) for part in slis.bins(records, 10.0, 1.0, 2)] == [2, 0]
-    assert slis.token_counts(records, 10.0, 1.0, 2) == [3, 3]
+@given(st.lists(st.lists(st.integers(0, 5), max_size=6), max_size=6), st.integers(1, 1000))
+def test_gaps_that_were_counted_have_the_quantiles_of_all_gaps(gaps, permille):
+    records = [record(tokens=tuple(itertools.accumulate(one))) for one in gaps]
+    counted = slis.quantile_of_counts(slis.gaps(records), permille / 1000)
+    told = slis.quantile(slis.samples(records, slis.Latency.ITL), permille / 1000)
+    assert told == (None if counted is None else counted / 1e6)
 
 
 def test_ten_thousand_records_survive_the_journal():
