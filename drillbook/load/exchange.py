@@ -58,6 +58,8 @@ class Answer:
     text: str
     headers: dict[str, str]
     events: tuple[sse.Event, ...]
+    body: bytes = b""
+    """Of an answer that is no stream."""
 
 
 class Exchange:
@@ -69,7 +71,8 @@ class Exchange:
         self.headers: dict[str, str] = {}
         """The answer's headers, their names in lower case."""
         self.events: list[sse.Event] | None = None
-        """Set it to a list to keep the raw events."""
+        """Set it to a list to keep the raw events, or the body of an answer that is no stream."""
+        self.body = b""
         self.tokens: list[int] = []
         self.sent = order.scheduled
         self.last_progress = order.scheduled
@@ -124,6 +127,11 @@ class Exchange:
         self.sent = self._end = self.order.scheduled + lag
         self._trouble = why
 
+    @property
+    def given_up(self) -> bool:
+        """Whether it ended by ``abandon`` or ``forgo``, or has ended by itself."""
+        return self._end is not None
+
     def record(self) -> RequestRecord:
         """What became of it."""
         got, why = outcome.judge(self.heard, self._ending, self._trouble)
@@ -146,7 +154,7 @@ class Exchange:
 
     def answer(self) -> Answer:
         """What became of it, and all that was said."""
-        return Answer(self.record(), "".join(self.heard.text), self.headers, tuple(self.events or ()))
+        return Answer(self.record(), "".join(self.heard.text), self.headers, tuple(self.events or ()), self.body)
 
     def _begin(self, response: aiohttp.ClientResponse) -> None:
         self._first_byte = clock.monotonic()
@@ -202,7 +210,10 @@ class Exchange:
             if size > BODY_LIMIT:
                 raise ValueError(f"the answer is larger than {BODY_LIMIT:,} bytes")
         now = clock.monotonic()
-        if self.heard.body(b"".join(pieces)):
+        body = b"".join(pieces)
+        if self.events is not None:
+            self.body = body
+        if self.heard.body(body):
             self.tokens.append(int((now - self.sent) * 1e6))
             self.last_progress = now
         self._end = now

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
 import msgspec
 
@@ -47,6 +47,12 @@ class Generator:
 
     """
 
+    what: ClassVar[str] = "the load generator"
+    module: ClassVar[str] = "drillbook.load.worker"
+    """What the process runs."""
+    ends_by_itself: bool = False
+    """Whether it may end before it is told to, because it has sent all there is."""
+
     def __init__(self, config: GeneratorConfig) -> None:
         self.config = config
         self.failure: str | None = None
@@ -62,10 +68,10 @@ class Generator:
         return self._process.pid
 
     async def __aenter__(self) -> Self:
-        _check(self.config)
+        self.check()
         path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "drillbook.load.worker"),
+            *(sys.executable, "-P", "-m", self.module),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -118,6 +124,11 @@ class Generator:
             await self._watching
             raise
 
+    def check(self) -> None:
+        """Refuse what cannot be sent, before anything is started."""
+        prompts.read(self.config.prompts)
+        check_headers(self.config)
+
     def _order(self, order: GeneratorConfig | Stop) -> None:
         assert self._process.stdin is not None
         if self._process.returncode is None:
@@ -137,7 +148,7 @@ class Generator:
             code = await self._process.wait()
             if code != 0:
                 self.failure = self.failure or f"it died: {_manner(code)}"
-            elif not self._told_to_stop:
+            elif not (self._told_to_stop or self.ends_by_itself):
                 self.failure = self.failure or "it ended without being told to"
         finally:
             self._ready.set()
@@ -158,13 +169,13 @@ class Generator:
 
     def _error(self) -> GeneratorError:
         return GeneratorError(
-            f"the load generator {self.config.writer!r} cannot go on: {self.failure}",
+            f"{self.what} {self.config.writer!r} cannot go on: {self.failure}",
             "\n".join(self._complaints) or f"its records up to then are in {self.config.path}",
         )
 
 
-def _check(config: GeneratorConfig) -> None:
-    prompts.read(config.prompts)
+def check_headers(config: GeneratorConfig) -> None:
+    """Refuse headers whose variables are not set."""
     for name, variable in config.headers_from.items():
         if variable not in os.environ:
             raise UsageError(
