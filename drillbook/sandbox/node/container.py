@@ -208,6 +208,7 @@ class Container:
 
     async def _make_spec(self, command: images.Command) -> ContainerSpec:
         home, host, pod = self._home, self._host, self._home.obj
+        _must_be_possible(pod, self.definition, host)
         base = base_environment(host.config, hostname=home.hostname, address=home.address)
         view = {**pod, "status": {**pod.get("status", {}), "podIP": home.address}}
         env = await environment.resolve(view, self.definition, {**base, **command.env}, home.machine, host.references)
@@ -231,6 +232,7 @@ class Container:
             argv=tuple(environment.expand_all(command.argv, env)), cwd=self.definition.get("workingDir") or "/",
             hostname=home.hostname, own_network=not pod["spec"].get("hostNetwork"), mounts=tuple(mounts),
             processes_of=home.id_of(target_name) if target_name else "",
+            host_processes=bool(pod["spec"].get("hostPID")),
             memory=int(quantity.parse(limit)) if limit else 0,
         )  # fmt: skip
 
@@ -380,3 +382,12 @@ class Container:
     def _event(self, reason: str, message: str, *, warning: bool = False) -> None:
         self._host.recorder.pod(self._home.obj, reason, message, container=self.name, warning=warning,
                                 field=f"spec.{self.field}")  # fmt: skip
+
+
+def _must_be_possible(pod: Json, definition: Json, host: Host) -> None:
+    """Without root a node's processes and links cannot be given to a pod, and it must not seem as if they were."""
+    wanted = "hostPID" if pod["spec"].get("hostPID") else ""
+    if (definition.get("securityContext") or {}).get("privileged"):
+        wanted = "a privileged container"
+    if wanted and not host.config.bridged:
+        raise ConfigError(f"{wanted} is unsupported in a sandbox without root")

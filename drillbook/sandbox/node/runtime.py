@@ -41,6 +41,8 @@ class _Container:
     def __init__(self, spec: ContainerSpec) -> None:
         self.spec = spec
         self.record = ContainerRecord(id=spec.id, pod=spec.pod, pid=0)
+        self.pid = 0
+        """As the runtime's own PID namespace numbers it; the record bears the machine's number."""
         self.log = LogWriter(spec.log)
         self.pipes: dict[int, str] = {}
 
@@ -128,7 +130,7 @@ class Runtime:
             self._networks[pod] = _open("/proc/self/ns/net")
             ns.setns(own, ns.NEW_NETWORK)
             os.close(own)
-        return {"path": f"/proc/{os.getpid()}/fd/{self._networks[pod]}"}
+        return {"path": f"/proc/{Path('/proc/self').readlink()}/fd/{self._networks[pod]}"}
 
     def _do_forget_pod(self, _client: socket.socket, request: dict[str, Any], _fds: list[int]) -> None:
         """Let go of a pod's network and of what is known of its ended containers."""
@@ -156,14 +158,14 @@ class Runtime:
             launch.start_container(spec, network, launch.Stdio(null, ends[0], ends[1], errors), isolated=self._isolated)
 
         memory = memory_limit.make(spec.id, spec.memory) if spec.memory else None
-        pid, error = self._fork(child, target, memory)
+        pid, error = self._fork(child, target, memory, own_processes=not spec.host_processes)
         for fd in (null, *ends):
             os.close(fd)
-        container.record.pid = pid
+        container.pid, container.record.pid = pid, _machine_pid(pid)
         self._containers[spec.id] = self._mains[pid] = container
         for fd in container.pipes:
             self._watch(fd, lambda fd=fd: self._copy_output(container, fd))  # type: ignore[misc]  # bound now, not later
-        return {"pid": pid, "error": error} if error else {"pid": pid}
+        return {"pid": container.record.pid, **({"error": error} if error else {})}
 
     def _do_exec(self, client: socket.socket, request: dict[str, Any], fds: list[int]) -> dict[str, Any]:
         """Start a process beside a container's; the descriptors sent along are its stdin, stdout and stderr."""
@@ -190,7 +192,7 @@ class Runtime:
 
     def _do_signal(self, _client: socket.socket, request: dict[str, Any], _fds: list[int]) -> None:
         """Signal a container's main process (``id``) or a process that exec started (``pid``)."""
-        pid = request.get("pid") or self._containers[request["id"]].record.pid
+        pid = request.get("pid") or self._containers[request["id"]].pid
         if pid in self._execs or (pid in self._mains and self._mains[pid].record.exit is None):
             os.kill(pid, request["signal"])
 
@@ -202,14 +204,19 @@ class Runtime:
 
     # -- processes -----------------------------------------------------------------------------------------------------
 
-    def _fork(self, child: Callable[[int], None], beside: int | None, memory: Path | None) -> tuple[int, str]:
-        """Fork ``child`` into a new PID namespace, or into that of process ``beside``. Returns its pid and an error."""
+    def _fork(
+        self, child: Callable[[int], None], beside: int | None, memory: Path | None, *, own_processes: bool = True
+    ) -> tuple[int, str]:
+        """Fork ``child`` into a new PID namespace, that of ``beside``, or (not ``own_processes``) the runtime's own.
+
+        Returns its pid and an error.
+        """
         read, write = os.pipe2(os.O_CLOEXEC)
         target = None
         if self._isolated and beside is not None:
             target = _open(f"/proc/{beside}/ns/pid")
         born_inside = ns.children_in_pid_namespace(self._pid_namespace, target)
-        with born_inside if self._isolated else contextlib.nullcontext():
+        with born_inside if self._isolated and own_processes else contextlib.nullcontext():
             pid = os.fork()
             if pid == 0:
                 if memory is not None:
@@ -260,7 +267,7 @@ class Runtime:
                 self._send(client, {"event": "exec-exited", "token": token, "code": code})
 
     def _container_ended(self, container: _Container, code: int) -> None:
-        if not self._isolated:
+        if not self._isolated or container.spec.host_processes:
             _kill_session(container.record.pid)
         for fd in list(container.pipes):
             with contextlib.suppress(BlockingIOError):  # a process that outlived its main one still holds the pipe
@@ -275,19 +282,42 @@ class Runtime:
             self._send(client, event)
 
 
+def _machine_pid(pid: int) -> int:
+    """The number that ``/proc`` here, which is the machine's, has for a child; 0 for one that has gone already."""
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return 0
+    try:
+        rows = Path(f"/proc/self/fdinfo/{process}").read_text(encoding="ascii").splitlines()
+        return max(0, next(int(row.split()[1]) for row in rows if row.startswith("Pid:")))
+    finally:
+        os.close(process)
+
+
 def _kill_session(leader: int) -> None:
-    """Without PID namespaces: end what a container's main process leaves behind."""
+    """End what a main process without a PID namespace of its own leaves behind; ``leader`` is the machine's pid."""
+    level = len(_numbers("self")) - 1
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                if os.getsid(int(entry.name)) == leader:
-                    os.kill(int(entry.name), signal.SIGKILL)
+            with contextlib.suppress(OSError, IndexError):
+                fields = (entry / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+                if int(fields[3]) == leader:
+                    os.kill(_numbers(entry.name)[level], signal.SIGKILL)
+
+
+def _numbers(process: str) -> list[int]:
+    """A process's pid in each PID namespace that it is in, the machine's first."""
+    rows = Path("/proc", process, "status").read_text(encoding="utf-8", errors="replace").splitlines()
+    return [int(number) for row in rows if row.startswith("NSpid:") for number in row.split()[1:]]
 
 
 def main(folder: Path, preload: list[str], *, bridged: bool) -> None:
     """Run the runtime of the sandbox whose state directory's ``node`` folder this is, until SIGTERM."""
     isolated = True
-    if os.geteuid() != 0:
+    if os.geteuid() == 0:
+        _become_a_node()
+    else:
         try:
             _become_root_of_own_namespaces()
         except OSError:
@@ -296,6 +326,24 @@ def main(folder: Path, preload: list[str], *, bridged: bool) -> None:
         importlib.import_module(module)
     launch.prepare_titles()
     Runtime(folder, isolated=isolated, own_networks=bridged).serve()
+
+
+def _become_a_node() -> None:
+    """As root: continue as the first process of a PID namespace of this sandbox.
+
+    A pod that asks for its node's processes (``hostPID``) then sees those of this sandbox's pods, and can neither see
+    nor signal any other of the machine. And whatever becomes of the runtime, the kernel ends all pods with it.
+    """
+    ns.unshare(ns.NEW_PID)
+    _continue_in_child()
+
+
+def _continue_in_child() -> None:
+    """PID namespaces are entered by being born in them."""
+    child = os.fork()
+    if child:
+        os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) & 0xFF)
+    ns.die_with_parent()
 
 
 def _become_root_of_own_namespaces() -> None:
@@ -307,9 +355,6 @@ def _become_root_of_own_namespaces() -> None:
     """
     ns.become_root_of_user_namespace()
     ns.unshare(ns.NEW_PID | ns.NEW_MOUNT)
-    child = os.fork()
-    if child:
-        os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) & 0xFF)
-    ns.die_with_parent()
+    _continue_in_child()
     ns.mount(None, "/", None, ns.MS_REC | ns.MS_PRIVATE)
     ns.mount("proc", "/proc", "proc", ns.MS_NOSUID | ns.MS_NODEV | ns.MS_NOEXEC)

@@ -34,6 +34,8 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     mounts: tuple[Mount, ...] = ()
     processes_of: str = ""
     """Id of the container whose PID namespace this one joins (an ephemeral container's target)."""
+    host_processes: bool = False
+    """It has no PID namespace of its own but the node's: it sees the processes of all pods of this sandbox."""
     memory: int = 0
     """Bytes; 0 is no limit."""
 
