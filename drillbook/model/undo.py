@@ -80,7 +80,15 @@ class DeleteObject(msgspec.Struct, frozen=True, kw_only=True, tag="delete-object
     object: ObjectRef
 
 
-UndoOperation = SignalProcess | RestoreFields | RemoveItem | DeleteObject
+class ClearLink(msgspec.Struct, frozen=True, kw_only=True, tag="clear-link"):
+    """Take our rules off a pod's network, whoever left them there, by a helper pod on its node."""
+
+    pod: ObjectRef
+    helper: dict[str, Any]
+    """The manifest of that helper pod."""
+
+
+UndoOperation = SignalProcess | RestoreFields | RemoveItem | DeleteObject | ClearLink
 
 
 class EntryState(enum.StrEnum):

@@ -14,6 +14,7 @@ from typing import Any
 from drillbook import clock
 from drillbook.errors import DrillbookError
 from drillbook.model.undo import (
+    ClearLink,
     DeleteObject,
     EntryState,
     FieldChange,
@@ -26,6 +27,7 @@ from drillbook.model.undo import (
 from drillbook.targets import paths, processes
 from drillbook.targets.answers import ApiError, ConflictError, InvalidError, NotFoundError, UnavailableError
 from drillbook.targets.kube import Kube
+from drillbook.undo import links
 
 PAUSE = 0.2
 """Seconds between two attempts; doubled up to 2 s while the API server is away."""
@@ -78,6 +80,8 @@ def describe(operation: UndoOperation) -> str:
             return f"take {operation.item} out of {pointer(operation.path)} of {operation.object}"
         case DeleteObject():
             return f"delete {operation.object}"
+        case ClearLink():
+            return f"clear the link of {operation.pod}"
 
 
 async def _attempt(kube: Kube, operation: UndoOperation) -> Outcome:
@@ -90,6 +94,10 @@ async def _attempt(kube: Kube, operation: UndoOperation) -> Outcome:
             return await _remove_item(kube, operation)
         case DeleteObject():
             return await _delete(kube, operation.object)
+        case ClearLink():
+            found = await links.clear(kube, operation)
+            state = EntryState.GONE if found is None else EntryState.UNDONE
+            return Outcome(state, f"link of {operation.pod}: {found or 'the pod is gone'}")
 
 
 async def _signal(kube: Kube, operation: SignalProcess) -> Outcome:

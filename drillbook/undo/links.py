@@ -1,0 +1,86 @@
+"""Clearing a pod's link: a helper pod on its node looks for rules of ours there, and takes away what it finds.
+
+Its manifest is part of the operation, so that any machine can do it. The helper that holds a rule clears it by itself,
+at its end or its deadline; this is for the one that was killed, and the proof that nothing is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import json
+import secrets
+from typing import Any
+
+from drillbook import clock
+from drillbook.errors import RefusedError
+from drillbook.model.undo import ClearLink
+from drillbook.targets import paths
+from drillbook.targets.answers import ApiError, NotFoundError
+from drillbook.targets.kube import Kube
+
+START_SECONDS = 15.0
+"""How long a helper may take until it tells what it found; an image that is on the node starts in one."""
+LOOK_SECONDS = 0.1
+
+Json = dict[str, Any]
+
+
+async def clear(kube: Kube, operation: ClearLink) -> str | None:
+    """Clear the link of the operation's pod, and say what was there; None where the pod itself is gone.
+
+    :raises RefusedError: it cannot be seen to be clean.
+    :raises DrillbookError: the API server refuses, or is away.
+    """
+    found = await kube.find(paths.of(operation.pod))
+    if found is None or found["metadata"]["uid"] != operation.pod.uid:
+        return None
+    manifest = copy.deepcopy(operation.helper)
+    # Two who undo at the same time each have a helper of their own; to clear twice is harmless.
+    manifest["metadata"]["name"] = f"{manifest['metadata']['name'][:50]}-{secrets.token_hex(3)}"
+    pods = paths.pods(manifest["metadata"]["namespace"])
+    path = f"{pods}/{manifest['metadata']['name']}"
+    try:
+        await kube.create(pods, manifest)
+        return await _told(kube, path, manifest)
+    finally:
+        with contextlib.suppress(NotFoundError):
+            await kube.delete(path, grace=0)
+
+
+async def _told(kube: Kube, path: str, manifest: Json) -> str | None:
+    until = clock.monotonic() + START_SECONDS
+    while True:
+        pod = await kube.find(path)
+        if pod is None:
+            raise RefusedError("the helper that looks at the link was deleted by someone")
+        for line in await _lines(kube, manifest):
+            if "cleared" in line:
+                if "gone" in line["cleared"]:
+                    return None
+                removed = line["cleared"].get("removed") or []
+                return f"taken away: {', '.join(removed)}" if removed else "nothing is on it"
+            if "error" in line:
+                raise RefusedError(f"the helper on {pod['spec'].get('nodeName')} says: {line['error']}")
+        if clock.monotonic() > until or pod.get("status", {}).get("phase") in ("Failed", "Succeeded"):
+            phase = pod.get("status", {}).get("phase")
+            raise RefusedError(f"the helper on {pod['spec'].get('nodeName')} told nothing of the link (phase {phase})")
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _lines(kube: Kube, manifest: Json) -> list[Json]:
+    meta = manifest["metadata"]
+    try:
+        log = await kube.logs(meta["namespace"], meta["name"], manifest["spec"]["containers"][0]["name"])
+    except ApiError:
+        return []  # it has not started
+    found = []
+    for row in log.splitlines():
+        try:
+            line = json.loads(row)
+        except ValueError:
+            continue
+        if isinstance(line, dict):
+            found.append(line)
+    return found
