@@ -83,6 +83,6 @@ def permissions(ref: ObjectRef, *verbs: str, subresource: str = "") -> tuple[Per
     """What is needed of one object: ``get`` and ``patch`` unless said."""
     group = ref.api_version.rpartition("/")[0]
     return tuple(
-        Permission(verb=verb, group=group, resource=ref.plural, subresource=subresource, namespace=ref.namespace)
+        Permission(verb=verb, group=group, resource=ref.plural, subresource=subresource, namespace=ref.namespace or "*")
         for verb in verbs or ("get", "patch")
     )

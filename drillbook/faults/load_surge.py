@@ -1,0 +1,88 @@
+"""load-surge: more users come. Arrivals change to another rate, up or down, and back; an autoscaler has to follow.
+
+Nothing of the target is touched, so there is nothing to undo at it: the surge ends with its ``for``, or with the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Literal
+
+from drillbook import clock
+from drillbook.errors import UnsupportedError
+from drillbook.faults.fault import Bite, Draw, Fault, Injected, Record
+from drillbook.model.experiment import Rate, Step
+from drillbook.model.plan import BlastRadius, PlannedFault
+from drillbook.targets.target import Target
+from drillbook.targets.traffic import Traffic
+
+LOOK_SECONDS = 0.2
+ENOUGH = 20
+"""Arrivals over which the rate is measured before it is believed: a Poisson count of 20 is seldom below 10."""
+
+
+class LoadSurgeStep(Step):
+    """Let requests arrive at another rate."""
+
+    fault: Literal["load-surge"]
+    rate: Rate
+    """The rate of all arrivals meanwhile, in the place of the load's own."""
+
+
+class LoadSurge:
+    """See the module."""
+
+    name = "load-surge"
+    summary = "let requests arrive at another rate for a while; nothing of the target is touched"
+    step = LoadSurgeStep
+
+    async def plan(self, step: LoadSurgeStep, index: int, target: Target, draw: Draw) -> PlannedFault:
+        return PlannedFault(
+            id=f"{index}-{self.name}",
+            fault=self.name,
+            at=step.at,
+            hold=step.for_,
+            summary=f"let {step.rate:g} requests arrive a second",
+            targets=(),
+            calls=(),
+            undo=(),
+            undo_summary="the load's own rate again; nothing of the target was touched",
+            radius=BlastRadius(pods=0, gpus=0, role_total=len(await target.pods("engine")), capacity_left=1.0),
+            options={"rate": step.rate},
+        )
+
+    async def inject(self, planned: PlannedFault, target: Target, record: Record) -> Injected:
+        traffic = _traffic(target)
+        await record(())
+        now, rate = clock.monotonic(), float(str(planned.options["rate"]))
+        traffic.pace(now, rate)
+        if planned.hold is not None:
+            traffic.pace(now + planned.hold, traffic.rate)
+        return Injected(f"{rate:g}/s arrive instead of {traffic.rate:g}/s", seen={"at": now})
+
+    async def verify(self, planned: PlannedFault, injected: Injected, target: Target, seconds: float) -> Bite:
+        traffic, wanted = _traffic(target), float(str(planned.options["rate"]))
+        until = clock.monotonic() + min(seconds, planned.hold or seconds)
+        first: tuple[float, int] | None = None
+        detail = "the load generator told nothing"
+        while clock.monotonic() < until:
+            at, sent = traffic.sent
+            if first is None and at > injected.seen["at"]:
+                first = (at, sent)
+            if first is not None and at > first[0]:
+                rate = (sent - first[1]) / (at - first[0])
+                detail = f"{rate:.3g} requests a second were sent, {wanted:g} were wanted"
+                near = abs(rate - wanted) < abs(rate - traffic.rate)
+                if near and (at - first[0]) * wanted >= min(ENOUGH, wanted * seconds / 3):
+                    return Bite(True, detail)
+            await asyncio.sleep(LOOK_SECONDS)
+        return Bite(False, detail)
+
+
+def _traffic(target: Target) -> Traffic:
+    if target.traffic is None:
+        raise UnsupportedError("there is no load of drillbook whose rate could change", hint="use `drillbook run`")
+    return target.traffic
+
+
+FAULT: Fault = LoadSurge()
