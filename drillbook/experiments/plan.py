@@ -144,8 +144,8 @@ async def missing(needs: Sequence[Permission], target: Target) -> list[Permissio
 
 
 def placed(need: Permission, namespace: str) -> Permission:
-    """The permission in the target's namespace, where it names none of its own."""
-    return need if need.namespace else msgspec.structs.replace(need, namespace=namespace)
+    """The permission in the target's namespace, where it names none of its own; as the API server is asked for it."""
+    return msgspec.structs.replace(need, namespace="" if need.namespace == "*" else need.namespace or namespace)
 
 
 def pod_is_ready(pod: dict[str, object]) -> bool:

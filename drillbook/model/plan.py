@@ -24,6 +24,7 @@ class Permission(msgspec.Struct, frozen=True, kw_only=True):
     resource: str
     subresource: str = ""
     namespace: str = ""
+    """Empty: the target's own; ``*``: all of the cluster, which also stands for what belongs to no namespace."""
 
     def __str__(self) -> str:
         name = f"{self.resource}/{self.subresource}" if self.subresource else self.resource

@@ -162,8 +162,10 @@ class Kube:
             options["gracePeriodSeconds"] = grace
         return await self.json("DELETE", path, body=options)
 
-    async def evict(self, namespace: str, name: str, *, uid: str = "", grace: int | None = None) -> Json:
-        """Ask the Eviction API, which honours PodDisruptionBudgets.
+    async def evict(
+        self, namespace: str, name: str, *, uid: str = "", grace: int | None = None, version: str = "policy/v1"
+    ) -> Json:
+        """Ask the Eviction API, which honours PodDisruptionBudgets. Before Kubernetes 1.22 it spoke ``policy/v1beta1``.
 
         :raises DisruptionError: a budget does not allow it now.
         """
@@ -171,7 +173,7 @@ class Kube:
         if grace is not None:
             options["gracePeriodSeconds"] = grace
         meta = {"name": name, "namespace": namespace}
-        body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": meta, "deleteOptions": options}
+        body = {"apiVersion": version, "kind": "Eviction", "metadata": meta, "deleteOptions": options}
         return await self.json("POST", f"{paths.pod(namespace, name)}/eviction", body=body)
 
     async def exec(
