@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import gc
+import mmap
 import os
 from collections.abc import Sequence
 from operator import attrgetter
@@ -37,6 +38,7 @@ UNDOERS = ("watchdog", "recover")
 RESERVE = 1 << 16
 """Bytes set aside for the control log: on a full disk a run can still say that it was undone, and how it ended."""
 _BUFFER = 1 << 16
+_MAPPED = 1 << 24
 
 
 class Writer:
@@ -218,7 +220,7 @@ def read(folder: Path) -> History:
 
 def _read_file(path: Path, history: History, counts: dict[str, int]) -> None:
     try:
-        data = path.read_bytes()
+        data = _bytes(path)
     except OSError as error:
         history.damage.append(f"{path.name}: cannot be read: {error.strerror}")
         return
@@ -237,6 +239,14 @@ def _read_file(path: Path, history: History, counts: dict[str, int]) -> None:
     history.lines += [line for line in others if not isinstance(line.event, AttackRecord)]
 
 
+def _bytes(path: Path) -> bytes | mmap.mmap:
+    """Mapped where it is large: what of it nobody asks for is never copied. Logs of requests only ever grow."""
+    if path.stat().st_size < _MAPPED or not path.match(REQUESTS):
+        return path.read_bytes()
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
 def _check_order(name: str, numbers: Sequence[int], lines: Sequence[Line], history: History) -> None:
     boot = history.lines[0].boot if history.lines else lines[0].boot
     if [line.seq for line in lines] == list(range(len(lines))) and {line.boot for line in lines} == {boot}:
@@ -253,8 +263,8 @@ def _check_order(name: str, numbers: Sequence[int], lines: Sequence[Line], histo
         expected = line.seq + 1
 
 
-def _decode_each(name: str, data: bytes, damage: list[str]) -> tuple[list[int], list[Line]]:
-    rows = data.split(b"\n")
+def _decode_each(name: str, data: bytes | mmap.mmap, damage: list[str]) -> tuple[list[int], list[Line]]:
+    rows = bytes(data).split(b"\n")
     numbers, lines = [], []
     for number, row in enumerate(rows, 1):
         if not row.strip():

@@ -7,6 +7,7 @@ they are written until somebody asks; that they are times, and nothing else, is 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from mmap import mmap
 from typing import Union, get_args
 
 import msgspec
@@ -39,6 +40,11 @@ class StoredRequest(RequestRecord, frozen=True, kw_only=True, tag="request", gc=
     def last(self) -> int | None:
         written = self.written
         return int(written[max(written.rfind(b","), 0) + 1 : -1]) if len(written) > 2 else None
+
+    @property
+    def ttft(self) -> float | None:
+        written = bytes(_raw(self))  # what ``first`` does, at half its cost: every reader asks every request
+        return self.sent + int(written[1 : written.find(b",")]) / 1e6 - self.scheduled if len(written) > 2 else None
 
     @property
     def written(self) -> bytes:
@@ -78,7 +84,7 @@ def decode(row: bytes) -> Line:
     return line
 
 
-def decode_all(data: bytes) -> Sequence[Line]:
+def decode_all(data: bytes | mmap) -> Sequence[Line]:
     """All lines of a file, as ``decode`` does them; one that is none spoils all."""
     lines = _decoder.decode_lines(data)
     if not all(map(_is_sound, lines)):

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from drillbook import clock
 from drillbook.errors import UsageError
-from drillbook.experiments import journal
+from drillbook.experiments import journal, stored
 from drillbook.model.events import AnyEvent, Line, LoadTicked, Noted, Observed, RunEnded
-from drillbook.model.request import Outcome
+from drillbook.model.request import Outcome, RequestRecord
 from drillbook.model.verdict import RunStatus, UndoState
 
 words = st.text(max_size=20)
@@ -38,6 +38,10 @@ def write(path: Path, events: list[AnyEvent], writer: str = "w", boot: str = "b"
     data = b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
     path.write_bytes(data)
     return data
+
+
+def answered(at: float, tokens: tuple[int, ...]) -> RequestRecord:
+    return histories.request("q", at, tokens=tokens, took=1.0, outcome=Outcome.OK)
 
 
 def ended() -> RunEnded:
@@ -143,3 +147,41 @@ def test_a_file_that_ends_before_its_time_is_noticed_though_no_line_is_torn(tmp_
     (tmp_path / "observations.jsonl").unlink()
     assert "the last 3 lines of observer are missing" in journal.read(tmp_path).damage
     assert not any("of load" in damage for damage in journal.read(tmp_path).damage)
+
+
+@given(st.lists(st.integers(0, 10**9), max_size=60))
+def test_a_stored_request_reads_as_the_one_that_was_written(tokens):
+    written = answered(0.0, tuple(tokens))
+    read = stored.decode(
+        msgspec.json.encode(Line(writer="w", seq=0, boot="b", mono=0.0, wall=0.0, event=written))
+    ).event
+    for name in ("tokens", "chunks", "first", "last", "ttft", "last_progress", "inter_token"):
+        assert getattr(read, name) == getattr(written, name)
+    assert list(read.gaps) == list(written.gaps)
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        "5",
+        '"5"',
+        "null",
+        "[[5]]",
+        '["5"]',
+        "[-5]",
+        "[1.5]",
+        "[1e3]",
+        "[true]",
+        "[" + "9" * 400 + "]",
+        "[5," + "9" * 400 + "]",
+    ],
+)
+def test_token_times_that_are_no_times_are_damage(tmp_path, tokens):
+    write(tmp_path / "journal.jsonl", [ended()])
+    whole = write(tmp_path / "requests-load.jsonl", [answered(0.0, (7,))] * 3)
+    rows = whole.splitlines(keepends=True)
+    rows[1] = rows[1].replace(b"[7]", tokens.encode())
+    (tmp_path / "requests-load.jsonl").write_bytes(b"".join(rows))
+    history = journal.read(tmp_path)
+    assert len(history.requests) == 2
+    assert any("requests-load.jsonl:2: not a line of a journal" in one for one in history.damage)
