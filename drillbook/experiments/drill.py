@@ -85,7 +85,7 @@ async def drill(
             recorder.emit(Planned(plan=plan), sync=True)
             looking = await observers(loaded.experiment, target, recorder.emit)
             store = await _enter(stack, _guarded(loaded, target, run_id, folder, lease))
-            load = await _enter(stack, _generator(loaded, target, folder, seed))
+            load = target.traffic = await _enter(stack, _generator(loaded, target, folder, seed))
         point_latest(folder)
         injector = Injector(plan, target, store, recorder)
         run = Run(loaded.experiment, recorder=recorder, injector=injector, load=load, observers=looking)

@@ -81,3 +81,13 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True, tag_field="command", tag="
     """No more arrivals; what is in flight may end within ``drain`` seconds, the rest becomes ``unknown``."""
 
     drain: float
+
+
+class Pace(msgspec.Struct, frozen=True, kw_only=True, tag_field="command", tag="pace"):
+    """From ``at`` (monotonic seconds) on, ``rate`` arrivals a second."""
+
+    at: float
+    rate: float
+
+
+Command = Stop | Pace

@@ -20,6 +20,8 @@ from drillbook.model.events import LoadTicked
 from drillbook.model.request import RequestRecord
 
 TICK = 1.0
+LOOK = 0.25
+"""Longest sleep before an arrival, in seconds: the rate may have changed meanwhile."""
 PULSE = 0.05
 """Seconds between two looks at the event loop's own delay."""
 
@@ -34,6 +36,8 @@ class OpenLoop:
         self._client = client
         self._prompts = prompts
         self._emit = emit
+        self._table = schedule.Timetable(config.rate, config.arrivals, config.seed)
+        self._start = 0.0
         self._in_flight: dict[asyncio.Task[None], Exchange] = {}
         self._stopped = asyncio.Event()
         self._fault: BaseException | None = None
@@ -70,15 +74,19 @@ class OpenLoop:
         self._stopped.set()
         asyncio.get_running_loop().call_later(drain, self._give_up)
 
+    def pace(self, at: float, rate: float) -> None:
+        """From ``at`` (monotonic seconds) on, ``rate`` arrivals a second."""
+        self._table.change(at - self._start, rate)
+
     async def _send(self, start: float) -> None:
-        config = self._config
-        dues = schedule.arrivals(config.rate, config.arrivals, config.seed)
-        picks = schedule.choices(len(self._prompts), config.seed)
-        for number, (offset, pick) in enumerate(zip(dues, picks, strict=True)):
-            due = start + offset
+        self._start = start
+        for number, pick in enumerate(schedule.choices(len(self._prompts), self._config.seed)):
             # Behind schedule this only lets others run: what was sent gets on the wire before the next one.
-            await asyncio.sleep(max(0.0, due - clock.monotonic()))
-            self._arrive(number, due, self._prompts[pick])
+            await asyncio.sleep(0)
+            while (wait := start + self._table.due - clock.monotonic()) > 0:  # noqa: ASYNC110 - when it is due may move
+                await asyncio.sleep(min(wait, LOOK))
+            self._arrive(number, start + self._table.due, self._prompts[pick])
+            self._table.step()
 
     def _arrive(self, number: int, due: float, prompt: Prompt) -> None:
         exchange = self._client.exchange(

@@ -18,8 +18,8 @@ import msgspec
 
 from drillbook.errors import DrillbookError, Exit, UsageError
 from drillbook.load import prompts
-from drillbook.load.config import GeneratorConfig, Stop
-from drillbook.model.events import Line
+from drillbook.load.config import GeneratorConfig, Pace, Stop
+from drillbook.model.events import Line, LoadTicked
 
 READY = 30.0
 """Seconds until a generator must have said its first line; it takes about half a second."""
@@ -57,6 +57,8 @@ class Generator:
         self.config = config
         self.failure: str | None = None
         """Why it died, where it did."""
+        self.sent: tuple[float, int] = (0.0, 0)
+        """When its last tick came (monotonic seconds), and how many requests it had sent by then."""
         self._lines: asyncio.Queue[Line | None] = asyncio.Queue()
         self._complaints: deque[str] = deque(maxlen=_TAIL)
         self._ready = asyncio.Event()
@@ -129,7 +131,16 @@ class Generator:
         prompts.read(self.config.prompts)
         check_headers(self.config)
 
-    def _order(self, order: GeneratorConfig | Stop) -> None:
+    @property
+    def rate(self) -> float:
+        """Requests a second that its configuration says."""
+        return self.config.rate
+
+    def pace(self, at: float, rate: float) -> None:
+        """From ``at`` (monotonic seconds) on, ``rate`` arrivals a second."""
+        self._order(Pace(at=at, rate=rate))
+
+    def _order(self, order: GeneratorConfig | Stop | Pace) -> None:
         assert self._process.stdin is not None
         if self._process.returncode is None:
             with contextlib.suppress(ConnectionError):  # it died this instant; the watch tells
@@ -160,7 +171,10 @@ class Generator:
         while chunk := await pipe.read(1 << 16):
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
-                self._lines.put_nowait(decode(line))
+                read = decode(line)
+                if isinstance(read.event, LoadTicked):
+                    self.sent = (read.mono, read.event.sent)
+                self._lines.put_nowait(read)
                 self._ready.set()
 
     async def _overhear(self, pipe: asyncio.StreamReader) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections.abc import Iterator
 from typing import Literal
@@ -10,16 +11,46 @@ from typing import Literal
 Arrivals = Literal["poisson", "constant"]
 
 
-def arrivals(rate: float, kind: Arrivals, seed: int) -> Iterator[float]:
-    """Offsets at which requests are due.
+class Timetable:
+    """When the next request is due, under a rate that may change on the way.
 
-    ``constant`` is n/rate, computed anew for each n, so that no rounding error adds up. ``poisson`` is a Poisson
-    process: independent exponential gaps of mean 1/rate, as users who know nothing of one another arrive.
+    The n-th request is due once the rate, added up over time, has reached the n-th of a series: 0, 1, 2, … where
+    arrivals are constant, or sums of independent exponential gaps of mean 1, which makes a Poisson process of that
+    rate, as users who know nothing of one another arrive. A change moves what is not due yet, and loses nothing.
     """
-    if kind == "constant":
-        return (index / rate for index in itertools.count())
-    source = random.Random(f"arrivals/{seed}")  # noqa: S311 - a reproducible schedule, not a secret
-    return itertools.accumulate(source.expovariate(rate) for _ in itertools.count())
+
+    def __init__(self, rate: float, kind: Arrivals, seed: int) -> None:
+        source = random.Random(f"arrivals/{seed}")  # noqa: S311 - a reproducible schedule, not a secret
+        gaps = (source.expovariate(1) for _ in itertools.count())
+        self._series: Iterator[float] = iter(itertools.count()) if kind == "constant" else itertools.accumulate(gaps)
+        self._pieces = [(0.0, 0.0, rate)]
+        """Where each rate begins, in seconds, how many requests are expected before it, and the rate per second."""
+        self._next = next(self._series)
+
+    def change(self, at: float, rate: float) -> None:
+        """From ``at`` seconds on the rate is ``rate`` per second; what was said of any time after ``at`` is void."""
+        kept = [piece for piece in self._pieces if piece[0] < at] or self._pieces[:1]
+        begins, before, former = kept[-1]
+        at = max(at, begins)
+        self._pieces = [*kept, (at, before + (at - begins) * former, rate)]
+
+    @property
+    def due(self) -> float:
+        """The offset at which the next request is due, in seconds; infinite while the rate is zero for good."""
+        begins, before, rate = next(piece for piece in reversed(self._pieces) if piece[1] <= self._next)
+        return begins + (self._next - before) / rate if rate else math.inf
+
+    def step(self) -> None:
+        """The next request is sent: on to the one after it."""
+        self._next = next(self._series)
+
+
+def arrivals(rate: float, kind: Arrivals, seed: int) -> Iterator[float]:
+    """Offsets at which requests are due while the rate never changes."""
+    table = Timetable(rate, kind, seed)
+    while True:
+        yield table.due
+        table.step()
 
 
 def choices(size: int, seed: int) -> Iterator[int]:

@@ -25,7 +25,7 @@ from drillbook import clock
 from drillbook.errors import DrillbookError, Exit, UsageError
 from drillbook.load import prompts
 from drillbook.load.client import Client
-from drillbook.load.config import GeneratorConfig, Stop
+from drillbook.load.config import Command, GeneratorConfig, Pace, Stop
 from drillbook.load.generator import OpenLoop
 from drillbook.load.outbox import Outbox
 from drillbook.model.events import Noted
@@ -73,7 +73,11 @@ async def work() -> None:
 
 async def _obey(orders: asyncio.StreamReader, load: OpenLoop) -> None:
     async for line in orders:
-        load.stop(msgspec.json.decode(line, type=Stop).drain)
+        match msgspec.json.decode(line, type=Command):
+            case Pace(at=at, rate=rate):
+                load.pace(at, rate)
+            case Stop(drain=drain):
+                load.stop(drain)
     load.stop(0.0)
 
 

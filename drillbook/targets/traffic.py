@@ -1,0 +1,20 @@
+"""The traffic that a run sends, as a fault sees it: what can be asked of it, not how it is made."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Traffic(Protocol):
+    """The load under which a target is."""
+
+    @property
+    def rate(self) -> float:
+        """Requests a second that the experiment's ``load`` says."""
+
+    @property
+    def sent(self) -> tuple[float, int]:
+        """When the generator last told (monotonic seconds), and how many requests it had sent by then."""
+
+    def pace(self, at: float, rate: float) -> None:
+        """From ``at`` (monotonic seconds) on, ``rate`` arrivals a second."""
