@@ -14,6 +14,7 @@ from drillbook.targets import stack as stacks
 from drillbook.targets.endpoint import Endpoint
 from drillbook.targets.kube import Kube, Objects
 from drillbook.targets.stack import Stack
+from drillbook.targets.traffic import Traffic
 
 if TYPE_CHECKING:
     from drillbook.sandbox.lifecycle import Sandbox
@@ -41,6 +42,8 @@ class Target:
         where = f"sandbox {sandbox.name} ({sandbox.engine})" if sandbox else kube.context
         self.label = f"{where}/{namespace}"
         self._url = spec.endpoint or (sandbox.endpoint if sandbox else None)
+        self.traffic: Traffic | None = None
+        """The load of the run, while there is one."""
         self._endpoint: Endpoint | None = None
         self._looking = False
         self._seen: Objects | None = None
@@ -171,7 +174,7 @@ class Target:
                 self._endpoint = await endpoint.ask(self._url)
             else:
                 known = {**dict.fromkeys(self.spec.selectors), **dict.fromkeys(self.stack.roles), "engine": None}
-                order = [role for role in ("router", "leader", "engine") if role in known]
+                order = [role for role in ("gateway", "router", "leader", "engine") if role in known]
                 fronts = [(await self.pods(role), self._port(role)) for role in order]
                 self._endpoint = await endpoint.find(self.kube, self.namespace, fronts)
         return self._endpoint

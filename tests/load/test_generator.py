@@ -91,7 +91,7 @@ async def test_answers_that_never_come_do_not_hold_up_the_schedule(server):
     ended = of(RequestRecord, emitted)
     assert {one.outcome for one in ended} == {Outcome.UNKNOWN}
     due = sorted(one.scheduled for one in ended)  # given up at once, they end in any order
-        gaps = [late - early for early, late in itertools.pairwise(due)]
+    gaps = [late - early for early, late in itertools.pairwise(due)]
     assert gaps == pytest.approx([1 / 50] * len(gaps))
 
 
