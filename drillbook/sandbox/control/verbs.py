@@ -7,7 +7,18 @@ from typing import Any
 
 from aiohttp import web
 
-from drillbook.sandbox.control import apply, bodies, conversions, pages, patching, scale, statuses, tables, watch
+from drillbook.sandbox.control import (
+    apply,
+    bodies,
+    conversions,
+    fields,
+    pages,
+    patching,
+    scale,
+    statuses,
+    tables,
+    watch,
+)
 from drillbook.sandbox.control.deletion import DeleteOptions
 from drillbook.sandbox.control.eviction import evict
 from drillbook.sandbox.control.kinds import Kind
@@ -36,6 +47,11 @@ class Verbs:
 
     async def serve(self, request: web.Request, target: Target, verb: str) -> web.StreamResponse:
         """Raises ApiError."""
+        response = await self._serve(request, target, verb)
+        fields.warn(request, response)
+        return response
+
+    async def _serve(self, request: web.Request, target: Target, verb: str) -> web.StreamResponse:
         if target.subresource in ("log", "exec", "attach", "eviction", "binding"):
             return await self._serve_pod(request, target)
         if verb == "watch":
@@ -48,6 +64,8 @@ class Verbs:
             return await self._create(request, target)
         if verb == "update":
             body = await bodies.read_object(request, scale.SCALE if target.subresource == "scale" else target.kind)
+            if not target.subresource:  # a status is a machine's work
+                fields.check(request, target.kind, body, await request.read())
             return self._replace(request, target, body)
         if verb == "patch":
             return await self._patch(request, target)
@@ -88,7 +106,9 @@ class Verbs:
     async def _create(self, request: web.Request, target: Target) -> web.Response:
         if target.name:
             raise statuses.method_not_allowed()
-        obj = conversions.to_storage(target.kind, await bodies.read_object(request, target.kind))
+        body = await bodies.read_object(request, target.kind)
+        fields.check(request, target.kind, body, await request.read())
+        obj = conversions.to_storage(target.kind, body)
         if request.query.get("fieldManager") and dig(obj, "metadata", "managedFields"):
             del obj["metadata"]["managedFields"]
         entry = self._registry.create(target.kind, target.namespace, obj, dry_run=_is_dry(request))
@@ -113,6 +133,9 @@ class Verbs:
         patch: Any = await bodies.read(request)
         kind, registry = target.kind, self._registry
         if media == patching.APPLY:
+            if isinstance(patch, dict):
+                place = f"{target.namespace}/{target.name}"
+                fields.check_applied(request, kind, patch, place, await request.read())
             entry, created = apply.serve_apply(registry, target, patch, request.query, dry_run=_is_dry(request))
             return self._answer(request, kind, entry, 201 if created else 200)
         entry = registry.get(kind, target.namespace, target.name)
@@ -121,6 +144,8 @@ class Verbs:
             del before["metadata"]["resourceVersion"]
             return self._replace(request, target, patching.patched(scale.SCALE, before, media, patch))
         after = patching.patched(kind, conversions.from_storage(kind, entry.obj), media, patch)
+        if not target.subresource:
+            fields.check_patched(request, kind, after, await request.read())
         return self._replace(request, target, after)
 
     async def _delete(self, request: web.Request, target: Target) -> web.Response:
