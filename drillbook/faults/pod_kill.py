@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from drillbook.errors import RefusedError
 from drillbook.faults import proof
+from drillbook.faults.evictions import gone
 from drillbook.faults.fault import Bite, Draw, Fault, Injected, Record, strike
 from drillbook.faults.gangs import runs
 from drillbook.faults.selection import select
@@ -93,7 +94,7 @@ class PodKill:
         left = list(planned.targets)
 
         async def look() -> Bite:
-            left[:] = [ref for ref in left if not _ended(ref, await target.kube.find(paths.of(ref)))]
+            left[:] = [ref for ref in left if not await gone(ref, target)]
             if left:
                 return Bite(False, f"{', '.join(ref.name for ref in left)} is still there")
             forced = " (by force: nobody waited for its processes)" if not injected.seen["grace"] else ""
@@ -121,14 +122,6 @@ def _must_live(ref: ObjectRef, pod: dict[str, Any] | None) -> None:
 def _grace(planned: PlannedFault, pod: dict[str, Any] | None) -> float:
     grace = planned.options.get("grace")
     return float(grace if isinstance(grace, int) else (pod or {})["spec"].get("terminationGracePeriodSeconds", 30))
-
-
-def _ended(ref: ObjectRef, pod: dict[str, Any] | None) -> bool:
-    """Gone from the API, or all its containers have ended."""
-    if pod is None or pod["metadata"]["uid"] != ref.uid:
-        return True
-    statuses = pod.get("status", {}).get("containerStatuses") or []
-    return bool(statuses) and all("terminated" in (status.get("state") or {}) for status in statuses)
 
 
 FAULT: Fault = PodKill()
