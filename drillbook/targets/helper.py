@@ -21,12 +21,14 @@ from drillbook.model.plan import Call, Permission
 from drillbook.model.undo import DeleteObject, ObjectRef, UndoOperation
 from drillbook.targets import paths
 from drillbook.targets.answers import ApiError, NotFoundError
+from drillbook.targets.kube import Kube
 from drillbook.targets.target import Target
 
 Json = dict[str, Any]
 
 IMAGE = f"drillbook/drillbook:{__version__}"
 CONTAINER = "helper"
+COMPONENT = "app.kubernetes.io/component"
 LABEL = "drillbook.dev/run"
 GRACE = 30
 """Seconds between SIGTERM and SIGKILL: more than the helper tries to clear."""
@@ -77,11 +79,7 @@ def manifest(
         "metadata": {
             "name": name,
             "namespace": settings.namespace or target.namespace,
-            "labels": {
-                "app.kubernetes.io/managed-by": "drillbook",
-                "app.kubernetes.io/component": "helper",
-                LABEL: _label(run_id),
-            },
+            "labels": labels("helper", run_id),
         },
         "spec": merge(pod, settings.pod),
     }
@@ -95,7 +93,7 @@ def call(manifest: Json) -> Call:
 
 def permissions(manifest: Json) -> tuple[Permission, ...]:
     """What starting, hearing and ending it needs."""
-    namespace = manifest["metadata"]["namespace"]
+    namespace = _namespace(manifest)
     verbs = ("get", "create", "delete")
     log = Permission(verb="get", group="", resource="pods", subresource="log", namespace=namespace)
     return (*(Permission(verb=verb, group="", resource="pods", namespace=namespace) for verb in verbs), log)
@@ -108,6 +106,11 @@ def undo(manifest: Json) -> UndoOperation:
     return DeleteObject(object=ref)
 
 
+def labels(component: str, run_id: str) -> dict[str, str]:
+    """What every pod of drillbook's own bears, and none of a target's."""
+    return {"app.kubernetes.io/managed-by": "drillbook", COMPONENT: component, LABEL: _label(run_id)}
+
+
 async def check(target: Target, manifest: Json) -> None:
     """Whether the target would take it; nothing is created (a server-side dry run).
 
@@ -117,8 +120,8 @@ async def check(target: Target, manifest: Json) -> None:
         await target.kube.json("POST", _pods(manifest), params={"dryRun": "All"}, body=manifest)
     except ApiError as error:
         raise UnsupportedError(
-            f"a helper pod is not allowed in namespace {manifest['metadata']['namespace']}: {error.message}",
-            hint="a privileged pod with hostPID is needed: allow it there, or give target.helper.namespace",
+            f"a {_component(manifest)} pod is not allowed in namespace {_namespace(manifest)}: {error.message}",
+            hint="privileged pods run where Pod Security allows them: target: {helper: {namespace: …}}",
         ) from error
 
 
@@ -131,6 +134,11 @@ async def start(target: Target, manifest: Json) -> ObjectRef:
 
 
 async def said(target: Target, ref: ObjectRef, seconds: float) -> list[Json]:
+    """What the target's helper has told: see ``hear``."""
+    return await hear(target.kube, ref, seconds)
+
+
+async def hear(kube: Kube, ref: ObjectRef, seconds: float) -> list[Json]:
     """What it has told so far, once it has told anything, or has ended.
 
     :raises UnsupportedError: the helper says that this cannot be done here.
@@ -138,10 +146,10 @@ async def said(target: Target, ref: ObjectRef, seconds: float) -> list[Json]:
     """
     until = clock.monotonic() + seconds
     while True:
-        pod = await target.kube.find(paths.of(ref))
+        pod = await kube.find(paths.of(ref))
         if pod is None or pod["metadata"]["uid"] != ref.uid:
             raise RefusedError(f"the helper pod {ref.name} is gone")
-        lines = await _lines(target, ref) if _has_begun(pod) else []
+        lines = await _lines(kube, ref) if _has_begun(pod) else []
         for line in lines:
             if "error" in line:
                 kind = UnsupportedError if line.get("unsupported") else RefusedError
@@ -199,14 +207,22 @@ def _label(run_id: str) -> str:
     return "".join(each if each.isalnum() or each in "-_." else "-" for each in run_id)[:63].strip("-_.")
 
 
+def _namespace(manifest: Json) -> str:
+    return str(manifest["metadata"]["namespace"])
+
+
+def _component(manifest: Json) -> str:
+    return str(manifest["metadata"]["labels"][COMPONENT])
+
+
 def _pods(manifest: Json) -> str:
-    return paths.pods(manifest["metadata"]["namespace"])
+    return paths.pods(_namespace(manifest))
 
 
-async def _lines(target: Target, ref: ObjectRef) -> list[Json]:
+async def _lines(kube: Kube, ref: ObjectRef) -> list[Json]:
     """Its whole lines so far that are JSON objects."""
     try:
-        log = await target.kube.logs(ref.namespace, ref.name, CONTAINER)
+        log = await kube.logs(ref.namespace, ref.name, CONTAINER)
     except ApiError:
         return []  # not yet readable, or no longer: the next look tells
     found = []

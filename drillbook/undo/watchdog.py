@@ -6,12 +6,17 @@ own clock (the runner hangs). It leaves when the record is clean and the runner 
 nothing can come of it any more (``patience``); no signal but SIGKILL makes it. A runner that wakes up late finds the
 record closed; should one of its requests land all the same, it is found and undone too, for everything is looked at
 again once the runner's last request must have ended.
+
+With ``--pod ORDERS`` it runs at the target (``watchdog_pod``), and has the Lease and the record alone to go by: it
+undoes when the runner is silent, or when it is itself told to end (SIGTERM) while something is in place, for nothing
+may stay broken without a watchdog. It leaves when the record is gone.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -27,7 +32,7 @@ from drillbook.targets.kube import REQUEST_SECONDS, Kube
 from drillbook.undo import lease
 from drillbook.undo.logbook import Logbook
 from drillbook.undo.patience import Patience
-from drillbook.undo.record import UndoStore
+from drillbook.undo.record import NoRecordError, UndoStore
 from drillbook.undo.undo import undo_all
 
 LOOK_SECONDS = 0.5
@@ -89,6 +94,34 @@ class Watchdog:
             for task in (listening, parent, silence):
                 task.cancel()
             await asyncio.gather(listening, parent, silence, return_exceptions=True)
+
+    async def watch_from_afar(self, told: asyncio.Event) -> None:
+        """Without a pipe to the runner: until it is silent, its record is gone, or this pod is told to end."""
+        if await self._await_end(told):
+            self._log.note("the runner is silent, or this pod must end: undoing")
+            if await self._put_back():
+                await self._leave()
+
+    async def _await_end(self, told: asyncio.Event) -> bool:
+        """Whether there may be something to undo; False once the record is gone: someone has seen to it."""
+        orders, seen, since = self._orders, "", clock.monotonic()
+        while not told.is_set() and clock.monotonic() - since <= orders.heartbeat:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(told.wait(), LOOK_SECONDS)
+            try:
+                store = await UndoStore.open(self._kube, orders.namespace, orders.run_id)
+                holders = (orders.run_id, orders.run_id + lease.WATCHDOG)
+                versions = [await lease.read_version(self._kube, orders.namespace, each) for each in holders]
+            except NoRecordError:
+                return False
+            except DrillbookError:
+                since = clock.monotonic()
+                continue
+            if told.is_set() and store.record.closed and not store.record.remaining:
+                return False
+            if (version := "".join(versions)) and version != seen:
+                seen, since = version, clock.monotonic()
+        return True
 
     async def _listen(self, stdin: asyncio.StreamReader) -> None:
         self._words = await stdin.readline()
@@ -173,11 +206,15 @@ class Watchdog:
             await store.remove()
 
 
-async def main() -> None:
+async def main(argv: list[str]) -> None:
     """Read the orders, say ``ready``, watch."""
     loop = asyncio.get_running_loop()
+    told = asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(name, lambda: None)  # it ends by itself, when nothing is left to undo
+        loop.add_signal_handler(name, told.set)  # it ends by itself, when nothing is left to undo
+    if argv[:1] == ["--pod"]:
+        await _watch_as_a_pod(msgspec.json.decode(argv[1], type=Orders), told)
+        return
     stdin = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdin), sys.stdin)
     orders = msgspec.json.decode(await stdin.readline(), type=Orders)
@@ -189,5 +226,21 @@ async def main() -> None:
         await watchdog.watch(stdin)
 
 
+async def _watch_as_a_pod(orders: Orders, told: asyncio.Event) -> None:
+    """Say ``{"watching": …}`` once its own account was seen to read what it watches, or ``{"error": …}``."""
+    async with await Kube.from_kubeconfig() as kube:
+        try:
+            await UndoStore.open(kube, orders.namespace, orders.run_id)
+            await lease.read_version(kube, orders.namespace, orders.run_id)
+            said = {"watching": orders.run_id}
+        except NoRecordError:
+            return  # it was started again after all was done
+        except DrillbookError as error:
+            said = {"error": error.message, "hint": error.hint}
+        sys.stdout.write(json.dumps(said) + "\n")
+        sys.stdout.flush()
+        await Watchdog(orders, kube).watch_from_afar(told)
+
+
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(sys.argv[1:]))
