@@ -48,6 +48,7 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
 
 
 SIM_MODULE = "drillbook.sandbox.engine.main"
+GUARDRAIL_MODULE = "drillbook.sandbox.guardrail.main"
 _VLLM_SERVE = ("vllm", "serve")
 _VLLM_MODULES = (
     ("python3", "-m", "vllm.entrypoints.openai.api_server"),
@@ -93,6 +94,13 @@ def known(config: SandboxConfig) -> tuple[Image, ...]:
             pattern="prom/prometheus*",
             programs=tuple(Program(words=(word,), argv=("prometheus",)) for word in ("/bin/prometheus", "prometheus")),
             needs="prometheus",
+        ),
+        *(
+            Image(
+                pattern=f"drillbook/guardrail-{name}*",
+                programs=(Program(words=(name,), argv=(f"guardrail-{name}",), entry=f"{GUARDRAIL_MODULE}:{name}"),),
+            )
+            for name in ("gateway", "classifier")
         ),
         Image(
             pattern="drillbook*",

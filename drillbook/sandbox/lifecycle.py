@@ -116,7 +116,7 @@ def _configure(name: str, engine: str, stack_name: str, folder: Path, vllm_pytho
                settings: Mapping[str, float]) -> SandboxConfig:  # fmt: skip
     bridged = os.geteuid() == 0 and Path("/proc/self/ns/net").exists()
     layout = stack.LAYOUTS[stack_name]
-    if layout.pods > 1 and not bridged:
+    if layout.networked and not bridged:
         raise PreflightError(
             f"the stack {stack_name} needs pods with networks of their own", "start it as root on Linux"
         )
@@ -153,7 +153,7 @@ async def _start(config: SandboxConfig, replicas: int | None, on_progress: Calla
     on_progress(f"starting {count} {config.engine} engine{'s' if count != 1 else ''}{of} behind vllm-router")
     endpoint, next_look = None, clock.monotonic() + 3.0
     while True:
-        endpoint = endpoint or await stack.endpoint(kube)
+        endpoint = endpoint or await stack.endpoint(kube, stack.LAYOUTS[config.stack].front)
         if endpoint is not None and await stack.serves(endpoint) and not await stack.missing(kube):
             break
         if clock.monotonic() > next_look:

@@ -20,29 +20,43 @@ NAMESPACE = "llm"
 MODEL = "tiny-llama"
 ROUTER_SERVICE = "vllm-router-service"
 ENGINE_IMAGE = "vllm/vllm-openai"
+FALLBACK = "fallback-model"
+"""The Deployment of a model that stands by for the engines, and is none of them."""
 
 
 @dataclass(frozen=True)
 class Layout:
     """One stack that a sandbox can run: its manifests, and what is different in them."""
 
-    manifests: str
+    manifests: tuple[str, ...]
+    """Files of ``manifests``, in the order in which they are applied."""
     like: str
     """The stack of ``drillbook.targets`` whose labels its pods carry."""
     replicas: dict[str, int]
     """Engines (groups of pods, where an engine has several) unless the user says how many."""
     pods: int = 1
     """Pods of one engine."""
+    front: str = ROUTER_SERVICE
+    """The Service that users talk to."""
     words: tuple[tuple[str, str], ...] = ()
     """Words of the manifests, and what stands there instead."""
 
+    @property
+    def networked(self) -> bool:
+        """Whether its pods find one another by name, which takes networks of their own."""
+        return self.pods > 1 or self.front != ROUTER_SERVICE
+
 
 LAYOUTS = {
-    "production-stack": Layout("production-stack.yaml", "production-stack", {"sim": 3, "vllm": 2}),
-    "distributed": Layout("distributed.yaml", "leaderworkerset", {"sim": 1, "vllm": 1}, pods=2),
+    "production-stack": Layout(("production-stack.yaml",), "production-stack", {"sim": 3, "vllm": 2}),
+    "distributed": Layout(("distributed.yaml",), "leaderworkerset", {"sim": 1, "vllm": 1}, pods=2),
     "pipeline": Layout(
-        "distributed.yaml", "leaderworkerset", {"sim": 1, "vllm": 1}, pods=2,
+        ("distributed.yaml",), "leaderworkerset", {"sim": 1, "vllm": 1}, pods=2,
         words=(("--tensor-parallel-size=2", "--pipeline-parallel-size=2"),),
+    ),
+    "guardrailed": Layout(
+        ("production-stack.yaml", "guardrailed.yaml"), "guardrailed", {"sim": 2, "vllm": 1},
+        front="guardrail-gateway-service",
     ),
 }  # fmt: skip
 """What ``drillbook sandbox up --stack`` takes; the first is the default."""
@@ -61,7 +75,8 @@ def same(up: str, wanted: str, *, exactly: bool) -> bool:
 def objects(config: SandboxConfig, replicas: int | None = None) -> list[Json]:
     """The manifests as objects, with this sandbox's number of engines and the folder of its model."""
     layout = LAYOUTS[config.stack]
-    text = (files("drillbook.sandbox") / "manifests" / layout.manifests).read_text(encoding="utf-8")
+    folder = files("drillbook.sandbox") / "manifests"
+    text = "\n---\n".join((folder / name).read_text(encoding="utf-8") for name in layout.manifests)
     for word, instead in layout.words:
         text = text.replace(word, instead)
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -69,6 +84,8 @@ def objects(config: SandboxConfig, replicas: int | None = None) -> list[Json]:
     for obj in result:
         if _is_engine(obj):
             obj["spec"]["replicas"] = layout.replicas[config.engine] if replicas is None else replicas
+        elif obj["metadata"]["name"] == FALLBACK and config.engine != "sim":
+            obj["spec"]["replicas"] = 0  # one more real engine would starve the others; scale it up where it is wanted
         for template in _templates(obj):
             for volume in template.get("volumes", []):
                 if volume["name"] == "model":
@@ -88,7 +105,9 @@ def _templates(obj: Json) -> Iterator[Json]:
 
 
 def _is_engine(obj: Json) -> bool:
-    return any(c["image"].startswith(ENGINE_IMAGE) for template in _templates(obj) for c in template["containers"])
+    return obj["metadata"]["name"] != FALLBACK and any(
+        c["image"].startswith(ENGINE_IMAGE) for template in _templates(obj) for c in template["containers"]
+    )
 
 
 def _share_the_machine(obj: Json) -> None:
@@ -125,14 +144,14 @@ def kubeconfig(config: SandboxConfig, host: str) -> str:
     return yaml.safe_dump(document, sort_keys=False)
 
 
-async def endpoint(kube: Kube) -> str | None:
-    """The base URL of the router's Service, once it has an address."""
+async def endpoint(kube: Kube, front: str = ROUTER_SERVICE) -> str | None:
+    """The base URL of the Service that users talk to, once it has an address."""
     try:
         services = await kube.items(f"/api/v1/namespaces/{NAMESPACE}/services")
     except UnreachableError:
         return None
     for service in services:
-        if service["metadata"]["name"] == ROUTER_SERVICE and service["spec"].get("clusterIP"):
+        if service["metadata"]["name"] == front and service["spec"].get("clusterIP"):
             return f"http://{service['spec']['clusterIP']}:{service['spec']['ports'][0]['port']}"
     return None
 

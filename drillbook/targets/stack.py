@@ -63,6 +63,7 @@ def stacks() -> dict[str, Stack]:
 
 
 _ORDER = (
+    "guardrailed",
     "production-stack", "dynamo", "kserve-llm", "llm-d", "kserve", "aibrix", "kuberay", "leaderworkerset",
 )  # fmt: skip
 """KServe's LLMInferenceService carries llm-d's labels, and all of them may run on LeaderWorkerSets."""
