@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from drillbook.experiments import evaluate, journal, validity
+from drillbook.experiments import attacks, evaluate, journal, validity
 from drillbook.experiments.live import baseline_problem, settled, tripped
 from drillbook.experiments.recall import recall
 from drillbook.model.events import AbortTripped, FaultChanged, FaultState, Phase, UndoRecorded
@@ -82,14 +82,18 @@ def undo_of(history: History) -> UndoState:
 
 def _findings(index: Indexed, experiment: Experiment, status: RunStatus) -> list[Finding]:
     measured = validity.measurement(index, experiment)
+    attacked = attacks.measurement(index, experiment)
     bit = validity.bites(index) + _expected_bites(index, experiment)
     steady = [_steady(index, wanted) for wanted in experiment.steady_state]
     aborts = [_abort(index, line.mono, event) for line, event in index.events(AbortTripped)]
     unbelievable = _first_doubt(measured)
     aborts = [_doubted(finding, unbelievable) for finding in aborts]
     doubt = unbelievable or _first_doubt(steady) or _first_doubt(bit)
-    expected = [_expectation(index, wanted, status, doubt) for wanted in experiment.expect]
-    return [*steady, *bit, *expected, *aborts, *measured]
+    blind = doubt or _first_doubt(attacked)
+    expected = [
+        _expectation(index, wanted, status, blind if attacks.asks(wanted) else doubt) for wanted in experiment.expect
+    ]
+    return [*steady, *bit, *expected, *aborts, *measured, *attacked]
 
 
 def _steady(index: Indexed, wanted: Expectation) -> Finding:

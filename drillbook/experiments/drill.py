@@ -19,10 +19,13 @@ from typing import TypeVar
 
 import drillbook
 from drillbook import clock
+from drillbook.adversarial.config import AttackerConfig
+from drillbook.adversarial.runner import Attacker
 from drillbook.errors import DrillbookError, PreflightError, UndoError, UsageError
 from drillbook.experiments import plan as plans
 from drillbook.experiments.injection import Injector
 from drillbook.experiments.load import Loaded
+from drillbook.experiments.plan import Watched
 from drillbook.experiments.recorder import Recorder, Sink
 from drillbook.experiments.run import Run
 from drillbook.load.config import GeneratorConfig
@@ -31,10 +34,12 @@ from drillbook.model.events import Phase, PhaseStarted, Planned, RunStarted
 from drillbook.model.plan import Plan
 from drillbook.model.verdict import RunStatus, UndoState
 from drillbook.probes.collectors import observers
+from drillbook.probes.names import ATTACKER
 from drillbook.targets.target import Target
 from drillbook.undo import lease as leases
 from drillbook.undo.keeper import Keeper
 from drillbook.undo.record import FencedError, UndoStore
+from drillbook.undo.watchdog_pod import WatchdogPod
 
 T = TypeVar("T")
 
@@ -55,10 +60,17 @@ async def drill(
     runs: Path,
     *,
     seed: int,
+    redact: bool = False,
     sinks: tuple[Sink, ...] = (),
+    watchdog: Watched = "auto",
     on_wait: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Run the experiment; the run folder holds everything that is to be known of it.
+
+    ``watchdog``: ``pod`` has one at the target beside the one on this machine, ``auto`` has it on a cluster that allows
+    it.
+
+    ``redact`` keeps the words of adversarial prompts and of their answers out of it.
 
     Cancelling this ends the run early: it undoes first, and then gives the folder as usual. Before the run has begun it
     only cancels.
@@ -71,6 +83,10 @@ async def drill(
     """
     run_id = new_run_id()
     plan, checks = await plans.prepare(loaded, target, run_id=run_id, seed=seed)
+    guard = await plans.guard(target, watchdog)
+    checks.append(guard)
+    if not guard.ok:
+        raise PreflightError(f"watchdog: {guard.detail}", hint="--watchdog local, or see docs/clusters.md")
     async with AsyncExitStack() as stack:
         async with _nothing_broken_yet(stack):
             lease = await _enter(stack, _held(target, run_id, on_wait))
@@ -84,11 +100,20 @@ async def drill(
                 recorder.emit(check)
             recorder.emit(Planned(plan=plan), sync=True)
             looking = await observers(loaded.experiment, target, recorder.emit)
-            store = await _enter(stack, _guarded(loaded, target, run_id, folder, lease))
+            store = await _enter(stack, _guarded(loaded, target, run_id, folder, lease, plans.is_pod(guard)))
             load = target.traffic = await _enter(stack, _generator(loaded, target, folder, seed))
+            configs = await _attacks(loaded, target, folder, redact=redact)
+            attackers = [await _enter(stack, Attacker(config)) for config in configs]
         point_latest(folder)
         injector = Injector(plan, target, store, recorder)
-        run = Run(loaded.experiment, recorder=recorder, injector=injector, load=load, observers=looking)
+        run = Run(
+            loaded.experiment,
+            recorder=recorder,
+            injector=injector,
+            load=load,
+            observers=looking,
+            attackers=attackers,
+        )
         lost = asyncio.create_task(_stop_when_lost(lease, run), name="lease lost")
         stack.callback(lost.cancel)
         ended = await run.execute()
@@ -196,11 +221,12 @@ async def _held(target: Target, run_id: str, on_wait: Callable[[str], None]) -> 
 
 @contextlib.asynccontextmanager
 async def _guarded(
-    loaded: Loaded, target: Target, run_id: str, folder: Path, lease: leases.TargetLease
+    loaded: Loaded, target: Target, run_id: str, folder: Path, lease: leases.TargetLease, as_pod: bool
 ) -> AsyncIterator[UndoStore]:
-    """The undo record, and a watchdog over it that stays behind while anything remains to be undone."""
+    """The undo record, and watchdogs over it that stay behind while anything remains to be undone."""
     store = await UndoStore.create(target.kube, target.namespace, run_id, loaded.experiment.title, folder)
     keeper: Keeper | None = None
+    pod: WatchdogPod | None = None
     try:
         keeper = await Keeper.start(
             run_id=run_id,
@@ -209,6 +235,7 @@ async def _guarded(
             context=target.context,
             folder=folder,
         )
+        pod = await WatchdogPod.start(target, store) if as_pod else None
         store.fence = _fence(lease, keeper)
         yield store
     finally:
@@ -219,6 +246,8 @@ async def _guarded(
             if keeper is not None:
                 keeper.abandon()
         else:
+            if pod is not None:
+                await pod.goodbye()
             if keeper is not None:
                 await keeper.goodbye()
 
@@ -244,6 +273,25 @@ async def _generator(loaded: Loaded, target: Target, folder: Path, seed: int) ->
     )
     async with Generator(config) as generator:
         yield generator
+
+
+async def _attacks(loaded: Loaded, target: Target, folder: Path, *, redact: bool) -> list[AttackerConfig]:
+    """One attacker for each entry of ``attacks``, with the same patience as the load's users have."""
+    load = loaded.experiment.load
+    return [
+        AttackerConfig.attack(
+            spec,
+            folder=folder,
+            base_url=await target.endpoint(),
+            model=await target.model(),
+            writer=ATTACKER if place == 1 else f"{ATTACKER}-{place}",
+            beside=loaded.path.parent,
+            stall_timeout=load.stall_timeout,
+            timeout=load.timeout,
+            redact=redact,
+        )
+        for place, spec in enumerate(loaded.experiment.attacks, start=1)
+    ]
 
 
 async def _stop_when_lost(lease: leases.TargetLease, run: Run) -> None:

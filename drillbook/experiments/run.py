@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 from drillbook import clock
@@ -22,7 +22,7 @@ from drillbook.model.events import AbortTripped, Noted, Phase, PhaseStarted, Run
 from drillbook.model.experiment import Experiment
 from drillbook.model.verdict import RunStatus, UndoState
 from drillbook.probes.collectors import Instrument, Observers
-from drillbook.probes.names import INSTRUMENT
+from drillbook.probes.names import ATTACKER, DIED, INSTRUMENT
 
 TICK = 0.5
 """How often abort conditions and the end of the observation are looked at, in seconds."""
@@ -60,10 +60,12 @@ class Run:
         injector: Injector,
         load: Generator,
         observers: Observers,
+        attackers: Sequence[Generator] = (),
     ) -> None:
         self.experiment = experiment
         self.stop = Stop()
         self._recorder, self._injector, self._load, self._observers = recorder, injector, load, observers
+        self._attackers = attackers
 
     async def execute(self) -> RunEnded:
         """Run to the end, whatever happens on the way, and write down how it ended.
@@ -177,7 +179,8 @@ class Run:
 
     async def _stop_load(self) -> None:
         whole = self._injector.began and self.stop.status is RunStatus.COMPLETED
-        await self._load.stop(drain=self.experiment.load.stall_timeout + DRAIN_MARGIN if whole else 0.0)
+        drain = self.experiment.load.stall_timeout + DRAIN_MARGIN if whole else 0.0
+        await asyncio.gather(*(each.stop(drain=drain) for each in (self._load, *self._attackers)))
 
     def _phase(self, phase: Phase) -> None:
         self._recorder.emit(PhaseStarted(phase=phase), sync=True)
@@ -191,15 +194,18 @@ class Run:
     @contextlib.asynccontextmanager
     async def _observing(self) -> AsyncIterator[None]:
         """The load and all instruments, from before the baseline to after the proof that nothing is left."""
-        load = asyncio.create_task(self._absorb_load(), name="load")
+        sending = [
+            asyncio.create_task(self._absorb_load(), name="load"),
+            *(asyncio.create_task(self._absorb_attacks(each), name="attack") for each in self._attackers),
+        ]
         tasks = [
-            load,
+            *sending,
             *(asyncio.create_task(self._observe(each), name="instrument") for each in self._observers.instruments),
         ]
         try:
             yield
         finally:
-            await asyncio.wait([load], timeout=READ_OUT)
+            await asyncio.wait(sending, timeout=READ_OUT)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -212,6 +218,14 @@ class Run:
             # Nobody is watching the users any more, so nothing may stay broken; the missing ticks make the verdict.
             self._recorder.note(str(error))
             self.stop.set(RunStatus.ABORTED, str(error))
+
+    async def _absorb_attacks(self, attacker: Generator) -> None:
+        """An attacker that dies takes nothing from the users' side of the run: what was to be told of guardrails is."""
+        try:
+            async for line in attacker:
+                self._recorder.absorb(line)
+        except DrillbookError as error:
+            self._recorder.emit(Noted(actor=ATTACKER, text=f"{DIED}: {error}"), sync=True)
 
     async def _observe(self, instrument: Instrument) -> None:
         try:

@@ -7,7 +7,7 @@ from drillbook.model import units
 from drillbook.model.expectation import Expectation, Operator, Quantifier
 from drillbook.model.units import Dimension
 from drillbook.model.verdict import Finding, Verdict
-from drillbook.probes import registry
+from drillbook.probes import guardrail, registry
 from drillbook.probes.index import Indexed
 from drillbook.probes.reading import Kind, Reading
 
@@ -83,8 +83,14 @@ def _samples(wanted: Expectation, reading: Reading) -> str:
     if probe.kind is not Kind.WINDOW:
         return ""
     if wanted.dimension is Dimension.SHARE:
-        return f" of {reading.samples} {'polls' if wanted.probe.endswith('-health') else 'requests'}"
+        return f" of {reading.samples} {_counted(wanted.probe)}"
     return f" over {reading.samples} samples" if wanted.dimension is Dimension.DURATION else ""
+
+
+def _counted(probe: str) -> str:
+    if probe.startswith(guardrail.PREFIX):
+        return "prompts"
+    return "polls" if probe.endswith("-health") else "requests"
 
 
 def write(

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from drillbook.model.expectation import Expectation, Operator, Quantifier
 from drillbook.model.history import Span
 from drillbook.probes.capacity import Level
+from drillbook.probes.guardrail import Share
 from drillbook.probes.index import Indexed
 from drillbook.probes.observed import LiveProbe
 from drillbook.probes.reading import Kind, Probe, Reading
@@ -66,8 +67,12 @@ def length(index: Indexed, probe: Probe, wanted: Expectation, span: Span) -> flo
     """Seconds of this expectation's sliding windows."""
     if wanted.hold and wanted.quantifier is Quantifier.ALWAYS:
         return min(wanted.hold, span.length)
-    first, last = index.within(span)
-    rate = (last - first) / span.length if span.length else 0.0
+    if isinstance(probe, Share):
+        count = len(probe.among(index, span))
+    else:
+        first, last = index.within(span)
+        count = last - first
+    rate = count / span.length if span.length else 0.0
     ample = AMPLE * probe.min_samples / rate if rate else 0.0
     return min(max(LENGTH, ample), span.length)
 

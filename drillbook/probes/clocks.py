@@ -18,7 +18,7 @@ from drillbook.probes.index import Indexed
 from drillbook.probes.recovery import recovery
 from drillbook.probes.suffering import HOLD_SECONDS, Outage, first_token, outages
 
-TOOLS = ("drillbook", "runner", "load", "instrument", "watchdog", "recover", "tool", "k8s", "alert")
+TOOLS = ("drillbook", "runner", "load", "attack", "instrument", "watchdog", "recover", "tool", "k8s", "alert")
 """Actors of notes that are no people."""
 
 
@@ -123,7 +123,7 @@ def _detect(index: Indexed, injected: float) -> Moment:
 
 def _acknowledge(index: Indexed, injected: float) -> Moment:
     for line, note in index.events(Noted):
-        if line.mono >= injected and note.actor not in TOOLS:
+        if line.mono >= injected and note.actor.partition("-")[0] not in TOOLS:
             return Moment(name="acknowledge", at=index.relative(line.mono), source=f"note of {note.actor}")
     return Moment(name="acknowledge", at=None, why="nobody took note during the run")
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from itertools import accumulate, compress
 from typing import Any, TypeVar
 
 from drillbook.load import slis
 from drillbook.model import expectation, units
+from drillbook.model.attack import AttackRecord
 from drillbook.model.events import FaultState, Observed, Phase
 from drillbook.model.expectation import ExpectationError
 from drillbook.model.experiment import SloSpec
@@ -98,7 +99,7 @@ class Indexed(History):
         """When a request counts, monotonic seconds."""
         return self._moments([request])[0]
 
-    def _moments(self, requests: list[RequestRecord]) -> list[float]:
+    def _moments(self, requests: Sequence[RequestRecord | AttackRecord]) -> list[float]:
         if self._live:
             return [request.end for request in requests]
         injected = self.injected
@@ -113,6 +114,24 @@ class Indexed(History):
     def within(self, window: Span) -> tuple[int, int]:
         """The users' requests of a window, as a slice."""
         return bisect_left(self.moments, window.start), bisect_left(self.moments, window.end)
+
+    @cached_property
+    def attacks_in_order(self) -> list[AttackRecord]:
+        """The adversarial prompts in the order of their moments."""
+        moments = self._moments(self.attacks)
+        return [self.attacks[place] for place in sorted(range(len(moments)), key=moments.__getitem__)]
+
+    @cached_property
+    def _attack_moments(self) -> list[float]:
+        return self._moments(self.attacks_in_order)
+
+    def attack_moment(self, record: AttackRecord) -> float:
+        """When a prompt counts, monotonic seconds; by the same rule as a request."""
+        return self._moments([record])[0]
+
+    def attacks_of(self, window: Span) -> list[AttackRecord]:
+        moments = self._attack_moments
+        return self.attacks_in_order[bisect_left(moments, window.start) : bisect_left(moments, window.end)]
 
     def requests_of(self, window: Span) -> list[RequestRecord]:
         first, last = self.within(window)

@@ -8,3 +8,8 @@ shows (measured on vLLM 0.32)."""
 
 INSTRUMENT = "instrument"
 """The actor of the note that an instrument leaves when it fails: from then on nothing looked where it had looked."""
+
+ATTACKER = "attack"
+"""The writer of attacks (``attack``, ``attack-2`` …), and the actor of the note that one leaves when it dies."""
+DIED = "the attacker died"
+"""How that note begins."""

@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from drillbook.model.units import Dimension
-from drillbook.probes import capacity, moments, observed, requests
+from drillbook.probes import capacity, guardrail, moments, observed, requests
 from drillbook.probes.observed import LiveProbe
 from drillbook.probes.reading import Probe
 
-_SOURCES: tuple[tuple[Probe, ...], ...] = (requests.PROBES, capacity.PROBES, observed.PROBES, moments.PROBES)
+_SOURCES: tuple[tuple[Probe, ...], ...] = (
+    requests.PROBES,
+    capacity.PROBES,
+    observed.PROBES,
+    moments.PROBES,
+    guardrail.PROBES,
+)
 
 PROBES: Mapping[str, Probe] = {probe.name: probe for probes in _SOURCES for probe in probes}
 

@@ -156,6 +156,7 @@ def test_every_probe_has_a_name_a_help_and_a_dimension_or_is_an_event():
         "recovered",
         "mitigated",
         "detected",
+        "guardrail.holds-again",
     }
 
 
