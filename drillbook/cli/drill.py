@@ -15,6 +15,7 @@ from drillbook.errors import DrillbookError, Exit
 from drillbook.experiments import check, journal
 from drillbook.experiments import drill as drills
 from drillbook.experiments.load import load
+from drillbook.experiments.plan import Watched
 from drillbook.model.plan import Plan
 
 
@@ -31,7 +32,9 @@ async def dry(experiment: str, where: Where, *, seed: int, as_json: bool) -> Non
         show_plan(plan)
 
 
-async def live(experiment: str, where: Where, *, runs: Path, seed: int, quiet: bool) -> Path:
+async def live(
+    experiment: str, where: Where, *, runs: Path, seed: int, quiet: bool, watchdog: Watched = "auto"
+) -> Path:
     """Run, on a live console unless ``quiet``; gives the run folder."""
     from rich.console import Console
 
@@ -39,7 +42,8 @@ async def live(experiment: str, where: Where, *, runs: Path, seed: int, quiet: b
     console = Console(stderr=True, quiet=quiet, highlight=False)
     async with opened(where, loaded.experiment.target, say) as target:
         with RunConsole(loaded.experiment, target.label, console) as live_console:
-            return await drills.drill(loaded, target, runs, seed=seed, sinks=(live_console,), on_wait=say)
+            sinks = (live_console,)
+            return await drills.drill(loaded, target, runs, seed=seed, sinks=sinks, watchdog=watchdog, on_wait=say)
 
 
 def tell(folder: Path, where: Where, *, as_json: bool) -> Exit:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from drillbook.cli import chaostoolkit, completion, signals
 from drillbook.cli import where as targets
 from drillbook.cli.where import Where
+
+if TYPE_CHECKING:
+    from drillbook.experiments.plan import Watched
 
 
 @click.command()
@@ -25,9 +29,18 @@ from drillbook.cli.where import Where
 @click.option(
     "--seed", type=int, default=1, show_default=True, help="Chooses the victims, and the arrivals of the load."
 )
+@click.option(
+    "--watchdog",
+    type=click.Choice(["auto", "pod", "local"]),
+    default="auto",
+    show_default=True,
+    help="What undoes when the runner no longer can: one at the target too, or on this machine alone.",
+)
 @click.option("--dry-run", is_flag=True, help="Resolve everything, show the exact calls and their undo, touch nothing.")
 @click.option("--json", "as_json", is_flag=True, help="For a script: the judgement as JSON on stdout.")
-def command(experiment: str, where: Where, runs: Path, seed: int, dry_run: bool, as_json: bool) -> None:
+def command(
+    experiment: str, where: Where, runs: Path, seed: int, watchdog: Watched, dry_run: bool, as_json: bool
+) -> None:
     """Run EXPERIMENT (a file, or the name of one that ships): break, measure, put back, report.
 
     A Chaos Toolkit experiment (JSON or YAML) is run as it is.
@@ -42,5 +55,5 @@ def command(experiment: str, where: Where, runs: Path, seed: int, dry_run: bool,
     if dry_run:
         signals.run(dry(experiment, where, seed=seed, as_json=as_json))
         return
-    folder = signals.run(live(experiment, where, runs=runs, seed=seed, quiet=as_json))
+    folder = signals.run(live(experiment, where, runs=runs, seed=seed, quiet=as_json, watchdog=watchdog))
     sys.exit(int(tell(folder, where, as_json=as_json)))

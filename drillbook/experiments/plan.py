@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Sequence
+from typing import Literal
 
 import msgspec
 
@@ -24,6 +25,7 @@ from drillbook.model.request import Outcome, Stream
 from drillbook.model.units import show
 from drillbook.probes.collectors.kubernetes import KINDS
 from drillbook.targets.target import Target
+from drillbook.undo import watchdog_pod
 
 
 def _watched() -> tuple[Permission, ...]:
@@ -44,6 +46,11 @@ BASE_PERMISSIONS = (
     ),
 )  # fmt: skip
 """What every run needs beside its faults: to watch, to keep the undo at the target, to hold the target's Lease."""
+
+
+Watched = Literal["auto", "pod", "local"]
+"""Which watchdog a run has beside its runner: one at the target as well, or the one on the runner's machine alone."""
+_AS_POD = "as a pod at the target, and on this machine"
 
 
 async def make(loaded: Loaded, target: Target, *, run_id: str, seed: int) -> Plan:
@@ -86,10 +93,13 @@ async def resolve(loaded: Loaded, target: Target, *, run_id: str, seed: int) -> 
         with target.one_look():
             plan = await make(loaded, target, run_id=run_id, seed=seed)
             checks = [await _permissions(plan.permissions, target), await _engines(target)]
+            alone = await guard(target, "auto")
     except RefusedError as error:
         raise PreflightError(error.message, error.hint) from error
-    warnings = tuple(f"{check.name}: {check.detail}" for check in checks if not check.ok)
-    return msgspec.structs.replace(plan, warnings=warnings)
+    warnings = [f"{check.name}: {check.detail}" for check in checks if not check.ok]
+    if not target.simulated and not is_pod(alone):
+        warnings.append(f"watchdog: {alone.detail}")
+    return msgspec.structs.replace(plan, warnings=tuple(warnings))
 
 
 async def prepare(loaded: Loaded, target: Target, *, run_id: str, seed: int) -> tuple[Plan, list[PreflightChecked]]:
@@ -123,6 +133,22 @@ async def prepare(loaded: Loaded, target: Target, *, run_id: str, seed: int) -> 
         "preflight failed: " + "; ".join(told),
         hint="nothing was touched; `drillbook doctor` shows what the target allows",
     )
+
+
+async def guard(target: Target, wanted: Watched) -> PreflightChecked:
+    """Where the watchdog will run. In the sandbox, which shares its machine, one on that machine sees all there is."""
+    if wanted == "local" or (wanted == "auto" and target.simulated):
+        return PreflightChecked(name="watchdog", ok=True, detail="on this machine")
+    why = await watchdog_pod.refusal(target)
+    if not why:
+        return PreflightChecked(name="watchdog", ok=True, detail=_AS_POD)
+    detail = f"on this machine alone, which may be cut off from the target: {why}"
+    return PreflightChecked(name="watchdog", ok=wanted == "auto", detail=detail)
+
+
+def is_pod(guard: PreflightChecked) -> bool:
+    """Whether the watchdog that ``guard`` found runs at the target too."""
+    return guard.detail == _AS_POD
 
 
 def longest(experiment: Experiment) -> float:
