@@ -23,7 +23,7 @@ from drillbook.sandbox.lifecycle import Sandbox
 
 BINARY = "prometheus"
 NAME = "prometheus"
-_START_LIMIT = 30.0
+_START_LIMIT = 60.0
 """Seconds until it is ready and has scraped every engine; about three on an idle machine."""
 
 
@@ -54,7 +54,7 @@ async def ensure(
     url = await _url(kube, sandbox.namespace)
     if url is None:
         on_progress("starting Prometheus in the sandbox")
-        for obj in objects(sandbox, rules):
+        for obj in objects(rules):
             await kube.create(obj)
     deadline = clock.monotonic() + _START_LIMIT
     lacking = "its Service has no address"
@@ -71,17 +71,12 @@ async def ensure(
     )
 
 
-def objects(sandbox: Sandbox, rules: Mapping[str, str]) -> list[Json]:
-    """The manifests as objects, with this sandbox's kubeconfig and the rules."""
+def objects(rules: Mapping[str, str]) -> list[Json]:
+    """The manifests as objects, with the rules."""
     text = (files("drillbook.sandbox") / "manifests" / "prometheus.yaml").read_text(encoding="utf-8")
     found: list[Json] = [json.loads(json.dumps(obj)) for obj in yaml.safe_load_all(text)]  # no anchors shared
     for obj in found:
-        obj["metadata"]["namespace"] = sandbox.namespace
-        if obj["metadata"]["name"] == "prometheus-config":
-            place = str(sandbox.state_dir / "pod.kubeconfig")
-            data = obj["data"]["prometheus.yml"].replace("KUBECONFIG", json.dumps(place))
-            obj["data"]["prometheus.yml"] = data.replace("names: [llm]", f"names: [{sandbox.namespace}]")
-        elif obj["metadata"]["name"] == "prometheus-rules":
+        if obj["metadata"]["name"] == "prometheus-rules":
             obj["data"] = dict(rules)
     return found
 
