@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from drillbook import catalog
+from drillbook.adversarial import packs, plan
 from drillbook.document.node import Document
-from drillbook.errors import Problem
-from drillbook.experiments import steps
+from drillbook.errors import Problem, UsageError
+from drillbook.experiments import attacks, steps
 from drillbook.experiments.messages import shown
 from drillbook.experiments.wrong import Wrong
 from drillbook.load import prompts
@@ -57,6 +58,24 @@ def _names(document: Document) -> Iterator[Wrong]:
             yield Wrong(["load", "prompts"], f"the prompts {shown(prompt)} {reason}", hint)
     elif isinstance(prompt, str):
         yield from _unknown(["load", "prompts"], "prompt set", prompt, prompts.names())
+    yield from _attack_names(document, here)
+
+
+def _attack_names(document: Document, here: Path) -> Iterator[Wrong]:
+    written = document.value_at(["attacks"])
+    for index, row in enumerate(written if isinstance(written, list) else ()):
+        for key, look in (("plan", plan.find), ("pack", packs.find)):
+            name = row.get(key) if isinstance(row, dict) else None
+            if not isinstance(name, str):
+                continue
+            if Path(name).suffix and (reason := _unreadable(here, name)):
+                hint = f"the file of a {key} lies in the experiment's folder or below"
+                yield Wrong(["attacks", index, key], f"the {key} {shown(name)} {reason}", hint)
+                continue
+            try:
+                look(name, here)
+            except UsageError as error:
+                yield Wrong(["attacks", index, key], error.message, error.hint)
 
 
 def _unknown(path: Sequence[str | int], kind: str, name: str, known: Sequence[str]) -> Iterator[Wrong]:
@@ -140,6 +159,7 @@ def _expectations(experiment: Experiment) -> Iterator[Wrong]:
             yield from _impossible([key, index], each)
             if key != "expect":
                 yield from _always_read([key, index], each, key)
+            yield from _unasked([key, index], each, experiment)
     undoable = any(step.held for step in experiment.method)
     for index, each in enumerate(experiment.expect):
         if each.within is not None and each.anchor is Anchor.UNDO and not undoable:
@@ -148,6 +168,12 @@ def _expectations(experiment: Experiment) -> Iterator[Wrong]:
     for index, step in enumerate(experiment.method):
         if step.bites is not None:
             yield from _impossible(["method", index, "bites"], step.bites)
+
+
+def _unasked(path: Sequence[str | int], wanted: Expectation, experiment: Experiment) -> Iterator[Wrong]:
+    if attacks.asks(wanted) and not experiment.attacks:
+        message = f"nothing is known of {wanted.probe} where no attacks are sent"
+        yield Wrong(path, message, "attacks: [{plan: under-fault}]")
 
 
 def _impossible(path: Sequence[str | int], wanted: Expectation) -> Iterator[Wrong]:

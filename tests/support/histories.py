@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from drillbook.model.attack import AttackKind, AttackOutcome, AttackRecord
 from drillbook.model.events import (
     AnyEvent,
     FaultChanged,
@@ -64,6 +65,7 @@ class Run:
     def __init__(self, **experiment: Any) -> None:
         self.lines: list[Line] = []
         self.requests: list[RequestRecord] = []
+        self.attacks: list[AttackRecord] = []
         self.damage: list[str] = []
         self.experiment = EXPERIMENT | {key.replace("_", "-"): value for key, value in experiment.items()}
 
@@ -161,6 +163,25 @@ class Run:
             self.ticks(start, end)
         return self
 
+    def attack(
+        self,
+        fate: Callable[[float], AttackOutcome],
+        *,
+        twin: Callable[[float], AttackOutcome] = lambda _: AttackOutcome.COMPLIED,
+        secret: Callable[[float], AttackOutcome] = lambda _: AttackOutcome.BLOCKED,
+        start: float = -BASELINE,
+        end: float = 45.0,
+        rate: float = 2.0,
+        lag: float = 0.001,
+    ) -> Run:
+        """Tripwires, their twins and attacks on a secret in turn, ``rate`` of each a second."""
+        kinds = ((AttackKind.TRIPWIRE, fate), (AttackKind.BENIGN, twin), (AttackKind.ATTACK, secret))
+        for place in range(int((end - start) * rate * len(kinds))):
+            at = start + place / (rate * len(kinds))
+            kind, becomes = kinds[place % len(kinds)]
+            self.attacks.append(attacked(f"attack-{place}", at, kind, becomes(at), lag=lag))
+        return self
+
     def ticks(self, start: float = -BASELINE, end: float = 45.0, oldest: float = 0.0) -> Run:
         for second in range(int(start), int(end) + 1):
             self.add(
@@ -221,7 +242,8 @@ class Run:
         return History(
             sorted(self.lines, key=lambda line: line.mono),
             sorted(self.requests, key=lambda one: one.scheduled),
-            damage=list(self.damage),
+            sorted(self.attacks, key=lambda one: one.scheduled),
+            list(self.damage),
         )
 
 
@@ -252,6 +274,40 @@ def request(
         finish_reason="stop" if outcome is Outcome.OK else None,
         replica=replica,
         wanted_tokens=wanted,
+    )
+
+
+DELIVERIES = {
+    AttackOutcome.BLOCKED: (400, Outcome.FAILED),
+    AttackOutcome.GUARD_ERROR: (503, Outcome.SHED),
+    AttackOutcome.SHED: (503, Outcome.SHED),
+    AttackOutcome.ERROR: (None, Outcome.FAILED),
+}
+
+
+def attacked(
+    name: str, at: float, kind: AttackKind, outcome: AttackOutcome, *, lag: float = 0.001, prompt: str = ""
+) -> AttackRecord:
+    """One adversarial prompt, scheduled ``at`` seconds after time zero."""
+    status, delivery = DELIVERIES.get(outcome, (200, Outcome.OK))
+    sent = ZERO + at + lag
+    return AttackRecord(
+        id=name,
+        pack="p",
+        prompt=prompt or f"{kind.value}-{int(at * 100) % 7}",
+        kind=kind,
+        category="c",
+        twin="" if kind is AttackKind.ATTACK else "t",
+        scheduled=ZERO + at,
+        sent=sent,
+        first_byte=sent + 0.01 if status else None,
+        end=sent + 0.05,
+        status=status,
+        delivery=delivery,
+        outcome=outcome,
+        signal="a built one",
+        asked=f"a {kind.value} prompt",
+        excerpt="an answer",
     )
 
 
