@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -10,12 +11,12 @@ from pydantic import Field, ValidationError, model_validator
 
 from drillbook import catalog
 from drillbook.adversarial import packs
-from drillbook.adversarial.figures import FIGURES
 from drillbook.adversarial.problems import told
 from drillbook.document import reading
 from drillbook.errors import InvalidFileError, UsageError
-from drillbook.model.expectation import suggest
+from drillbook.model.expectation import Quantifier, suggest
 from drillbook.model.experiment import AttackSpec, Expected, FileModel, Rate
+from drillbook.model.units import Dimension
 
 SIGNALS = "signals"
 """The folder of ``adversarial`` whose YAML files are no plans."""
@@ -95,8 +96,10 @@ def find(name: str, beside: Path | None = None) -> Path:
     return known[name]
 
 
-def read(path: Path) -> Plan:
+def read(path: Path, probes: Mapping[str, Dimension | None] | None = None) -> Plan:
     """Read and check one plan; its packs are looked up, and not read.
+
+    ``probes`` are those that ``expect`` may name, with their dimensions; without any, ``expect`` is left out.
 
     Raises:
         InvalidFileError: with every problem of the file, each at its place.
@@ -106,11 +109,16 @@ def read(path: Path) -> Plan:
     plan = None
     if document.root is not None:
         try:
+            wanted = {key: value for key, value in document.value.items() if probes is not None or key != "expect"}
             plan = Plan.model_validate_json(
-                json.dumps(document.value), strict=True, by_alias=True, by_name=False, context={"probes": FIGURES}
+                json.dumps(wanted), strict=True, by_alias=True, by_name=False, context={"probes": probes or {}}
             )
         except ValidationError as error:
             document.problems += told(error, document, Plan)
+    for index, wished in enumerate(plan.expect if plan is not None else ()):
+        if wished.is_event or wished.quantifier is not Quantifier.ONCE or wished.during is not None:
+            message = "a plan by itself has no phases and no fault: it is judged as a whole"
+            document.problems.append(document.problem(["expect", index], message, "for example: guardrail.leaks == 0"))
     for index, part in enumerate(plan.parts if plan is not None else ()):
         try:
             if part.pack is not None:

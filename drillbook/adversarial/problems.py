@@ -38,6 +38,9 @@ def _problem(document: Document, error: ErrorDetails, model: type[BaseModel]) ->
         case "literal_error" | "enum":
             hint = f"allowed: {error.get('ctx', {}).get('expected', '')}"
             return document.problem(path, f"{name} cannot be {error['input']!r}", hint)
+        case "expectation" if "at" in error.get("ctx", {}):
+            context = error["ctx"]
+            return document.problem(path, context["message"], context.get("hint", ""), inside=int(context["at"]))
         case "value_error":
             return document.problem(path, f"{name}: {error.get('ctx', {}).get('error', error['msg'])}")
         case _:

@@ -5,6 +5,7 @@ from __future__ import annotations
 SECTIONS: dict[str, dict[str, str]] = {
     "Drill": {
         "run": "Break the target, measure it, put it back, judge it.",
+        "attack": "Send adversarial prompts by themselves, and judge the guardrail.",
         "plan": "Show what a run would do to which objects; touch nothing.",
         "recover": "List and undo whatever any run left behind.",
     },
@@ -14,8 +15,8 @@ SECTIONS: dict[str, dict[str, str]] = {
     },
     "Write": {
         "init": "Make a drillbook of your own: five folders and a first experiment.",
-        "validate": "Check experiments, probes and playbooks, and tell every problem with its place.",
-        "list": "Show which experiments, faults, probes, playbooks, stacks and prompts there are.",
+        "validate": "Check experiments, probes, packs, plans and playbooks, and tell every problem with its place.",
+        "list": "Show which experiments, faults, probes, packs, plans, playbooks, stacks and prompts there are.",
         "show": "Print an experiment, and what it will do in plain words.",
         "schema": "Print the JSON Schema of experiment files, for editors.",
         "trust": "Allow the Python of a drillbook folder to be executed.",

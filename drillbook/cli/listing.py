@@ -77,10 +77,45 @@ def prompts() -> list[Row]:
     return [{"name": name, "prompts": str(len(sets.read(name)))} for name in sets.names()]
 
 
+def packs() -> list[Row]:
+    from drillbook.adversarial import packs as shelf
+
+    rows = []
+    for entry in shelf.entries():
+        try:
+            prompts = shelf.read(entry.path)
+        except InvalidFileError as error:
+            told = {"prompts": _invalid(error), "kinds": ""}
+        else:
+            kinds = ", ".join(dict.fromkeys(prompt.kind.value for prompt in prompts))
+            told = {"prompts": str(len(prompts)), "kinds": kinds}
+        rows.append(_file(entry) | {"group": ""} | told)
+    return rows
+
+
+def plans() -> list[Row]:
+    from drillbook.adversarial import plan as shelf
+    from drillbook.probes.registry import dimensions
+
+    rows = []
+    for entry in shelf.entries():
+        try:
+            plan = shelf.read(entry.path, dimensions())
+        except InvalidFileError as error:
+            told = {"title": _invalid(error), "sends": ""}
+        else:
+            sends = ", ".join(part.pack or f"garak {' '.join(part.garak)}" for part in plan.parts)
+            told = {"title": plan.title, "sends": sends if len(sends) <= 80 else f"{sends[:79]}…"}
+        rows.append(_file(entry) | told)
+    return rows
+
+
 KINDS: Mapping[str, Callable[[], list[Row]]] = {
     "experiments": experiments,
     "faults": faults,
     "probes": probes,
+    "packs": packs,
+    "plans": plans,
     "playbooks": playbooks,
     "stacks": stacks,
     "prompts": prompts,

@@ -10,13 +10,15 @@ from typing import Any
 import click
 
 from drillbook import catalog
+from drillbook.adversarial import packs, signals
+from drillbook.adversarial import plan as plans
 from drillbook.chaostoolkit.load import is_chaos_toolkit
 from drillbook.chaostoolkit.load import load as load_chaos_toolkit
 from drillbook.errors import Exit, InvalidFileError, Problem, UsageError
 from drillbook.experiments.load import Loaded, load
 from drillbook.playbooks import load as playbooks
 from drillbook.playbooks import texts
-from drillbook.probes.registry import PROBES
+from drillbook.probes.registry import PROBES, dimensions
 
 
 @click.command()
@@ -24,7 +26,7 @@ from drillbook.probes.registry import PROBES
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object: files that are ok, and problems.")
 @click.pass_context
 def command(ctx: click.Context, paths: tuple[str, ...], as_json: bool) -> None:
-    """Check experiments, probes and playbooks, and tell every problem with its place.
+    """Check experiments, probes, packs, plans and playbooks, and tell every problem with its place.
 
     PATHS are files, folders or names; without any, everything in this drillbook. Python in `probes` is read and never
     executed. Exits 2 if there is any problem.
@@ -70,8 +72,9 @@ def _files(paths: tuple[str, ...]) -> list[Path]:
 def _below(folder: Path) -> list[Path]:
     """All that can be checked in a drillbook, or all YAML files of any other folder."""
     if not (folder / "experiments").is_dir():
-        return sorted(path for path in folder.rglob("*.y*ml") if path.suffix in catalog.KINDS["experiments"])
-    suffixes = {"experiments": (".yaml", ".yml"), "probes": (".py",), "playbooks": (".yaml", ".yml")}
+        kind = "adversarial" if _is_adversarial(folder / "x") else "experiments"
+        return sorted(path for path in folder.rglob("*") if path.suffix in catalog.KINDS[kind])
+    suffixes = {**catalog.KINDS, "probes": (".py",), "reports": ()}
     return [
         path
         for kind, wanted in suffixes.items()
@@ -83,6 +86,8 @@ def _below(folder: Path) -> list[Path]:
 def _check(path: Path) -> dict[str, Any]:
     if path.suffix == ".py":
         return _probes(path)
+    if _is_adversarial(path):
+        return _adversarial(path)
     if path.absolute().parent.name == "playbooks":
         title = texts.fill(playbooks.load(path).title, {}, texts.Language.PROSE)
         return {"file": str(path), "title": title, "summary": f"{title} (playbook)"}
@@ -90,6 +95,22 @@ def _check(path: Path) -> dict[str, Any]:
         data = load_chaos_toolkit(path).data
         return {"file": str(path), "title": data["title"], "summary": f"{data['title']} (Chaos Toolkit)"}
     return _described(load(path))
+
+
+def _is_adversarial(path: Path) -> bool:
+    return path.suffix == ".jsonl" or "adversarial" in [folder.name for folder in path.absolute().parents][:2]
+
+
+def _adversarial(path: Path) -> dict[str, Any]:
+    if path.suffix == ".jsonl":
+        prompts = packs.read(path)
+        kinds = ", ".join(dict.fromkeys(prompt.kind.value for prompt in prompts))
+        return {"file": str(path), "prompts": len(prompts), "summary": f"{len(prompts)} prompts (pack: {kinds})"}
+    if path.absolute().parent.name == plans.SIGNALS:
+        title = signals.read(path).title
+        return {"file": str(path), "title": title, "summary": f"{title} (signals)"}
+    title = plans.read(path, dimensions()).title
+    return {"file": str(path), "title": title, "summary": f"{title} (plan of attacks)"}
 
 
 def _probes(path: Path) -> dict[str, Any]:

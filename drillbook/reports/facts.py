@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from drillbook.model.attack import AttackRecord
 from drillbook.model.history import History
 from drillbook.model.judgement import Judgement
 from drillbook.model.verdict import Finding
@@ -47,6 +48,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     series: Series
     pods: PodFacts
     timeline: tuple[Row, ...]
+    attacks: tuple[AttackRecord, ...] = ()
+    """Each adversarial prompt; no part of the JSON report, which tells what they came to."""
     names: dict[str, str]
     """Real names of the target, by the placeholder of playbooks."""
     caveats: tuple[str, ...]
@@ -72,6 +75,7 @@ def facts(history: History, judgement: Judgement) -> Facts:
         series=series(index),
         pods=pods(history),
         timeline=timeline(history, clocks, seen),
+        attacks=tuple(history.attacks),
         names=names(history),
         caveats=caveats(history, clocks, judgement.status),
     )

@@ -66,7 +66,7 @@ def configure(start: Json) -> None:
     from garak.services import intentservice, langservice
 
     _config.load_config()
-    _config.transient.starttime = datetime.datetime.now(datetime.UTC)
+    _config.transient.starttime = datetime.datetime.fromtimestamp(start["now"], datetime.UTC)
     _config.transient.reportfile = io.StringIO()
     _config.transient.intent_spec, _config.transient.blocked_intent_spec = "S", ""
     _config.run.seed = start["seed"]

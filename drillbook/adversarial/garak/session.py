@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from drillbook import clock
+
 BRIDGE = Path(__file__).with_name("bridge.py")
 SCORING = 60.0
 """Seconds that garak's detectors may take over one answer."""
@@ -69,7 +71,7 @@ class Session:
         self.tags: dict[str, list[str]] = {}
         self.detectors: dict[str, list[str]] = {}
         self._python = python or os.environ.get("DRILLBOOK_GARAK_PYTHON") or sys.executable
-        self._start = {"specs": specs, "buffs": buffs, "cap": cap, "seed": seed, "model": model}
+        self._start = {"specs": specs, "buffs": buffs, "cap": cap, "seed": seed, "model": model, "now": clock.wall()}
         self._changed, self._note = changed, note
         self._scores: dict[int, asyncio.Future[Scored]] = {}
         self._complaints: deque[str] = deque(maxlen=_TAIL)

@@ -19,7 +19,8 @@ PLACES = 6
 
 
 def render(facts: Facts) -> str:
-    plain = _rounded(msgspec.to_builtins(facts))
+    plain = _rounded(msgspec.to_builtins(msgspec.structs.replace(facts, attacks=())))
+    del plain["attacks"]
     return msgspec.json.format(msgspec.json.encode(plain), indent=1).decode() + "\n"
 
 
