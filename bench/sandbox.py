@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import os
 import subprocess
 import sys
@@ -22,9 +21,7 @@ HOME = tempfile.mkdtemp(prefix="drillbook-bench-")
 os.environ["DRILLBOOK_HOME"] = HOME
 
 from drillbook import clock  # noqa: E402  after DRILLBOOK_HOME is set
-from drillbook.errors import UnreachableError  # noqa: E402
 from drillbook.sandbox import fleet, lifecycle, processes  # noqa: E402
-from drillbook.sandbox.kube import Kube  # noqa: E402
 
 NAME = "bench"
 DRILLBOOK = [str(Path(sys.executable).with_name("drillbook"))]
@@ -139,20 +136,10 @@ def replicas() -> None:
     row("idle, 200 engines", f"{idle_percent(sandbox.state_dir, 30):.0f} % of a core")
 
 
-async def until_available(url: str, pods: int) -> None:
-    while True:
-        with contextlib.suppress(UnreachableError):  # a machine with other work may take longer than its time-out
-            for deployment in await Kube(url).items(f"/apis/apps/v1/namespaces/{fleet.NAMESPACE}/deployments"):
-                if deployment.get("status", {}).get("availableReplicas", 0) >= pods:
-                    return
-        await asyncio.sleep(0.5)
-
-
 def hollow() -> None:
     sandbox = up()
     begun = clock.monotonic()
-    asyncio.run(fleet.add(sandbox.api_url, 10_000))
-    asyncio.run(until_available(sandbox.api_url, 10_000))
+    asyncio.run(fleet.resize(sandbox.api_url, 10_000))
     row("10,000 hollow pods, created until all are available", f"{clock.monotonic() - begun:.0f} s")
     row("memory, the whole sandbox with 10,000 hollow pods", f"{Cost.of(sandbox.state_dir).memory / 1024:.0f} MB")
     for what in ("list", "select", "watch"):

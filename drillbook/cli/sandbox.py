@@ -1,14 +1,19 @@
-"""``drillbook sandbox up | down | status``: a small Kubernetes on this machine whose pods are real processes."""
+"""``drillbook sandbox …``: a small Kubernetes on this machine whose pods are real processes."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from drillbook.cli import signals
 from drillbook.cli.output import say
+from drillbook.errors import PreflightError
+
+if TYPE_CHECKING:
+    from drillbook.sandbox.lifecycle import Sandbox
 
 
 @click.group()
@@ -39,7 +44,7 @@ _NAME = click.option(
     help="Which manifests: production-stack, distributed (one engine over two pods), pipeline (the same, by layers).",
 )
 @click.option(
-    "--replicas", type=click.IntRange(1, 200), help="Engines (3 of sim, 2 of vllm; 1 where one has several pods)."
+    "--replicas", type=click.IntRange(0, 200), help="Engines (3 of sim, 2 of vllm; 1 where one has several pods)."
 )
 @click.option(
     "--vllm-python",
@@ -105,3 +110,42 @@ def _show(key: str, value: object) -> None:
     for row in rows if isinstance(rows, list) else [rows]:
         click.echo(f"{key:12} {row}")
         key = ""
+
+
+@command.command()
+@_NAME
+@click.argument("pods", type=click.IntRange(0, 20_000))
+def hollow(name: str, pods: int) -> None:
+    """Give the sandbox a fleet of PODS engines without processes, in the namespace fleet; 0 takes it away."""
+    from drillbook.sandbox import fleet
+
+    signals.run(fleet.resize(_up(name).api_url, pods, say))
+    click.echo(f"{pods} hollow pods are available" if pods else "no hollow pods")
+    if pods:
+        click.echo(f"  kubectl -n {fleet.NAMESPACE} get pods --limit 3")
+
+
+@command.command("control-plane")
+@_NAME
+@click.argument("action", type=click.Choice(["stop", "start"]))
+def control_plane(name: str, action: str) -> None:
+    """Kill the sandbox's control plane, or start it again from its store. Pods and Services live on."""
+    from drillbook.sandbox import lifecycle
+
+    _up(name)
+    if action == "stop":
+        signals.run(lifecycle.control_down(name))
+        click.echo(f"the control plane of sandbox {name} is gone; its pods go on")
+    else:
+        signals.run(lifecycle.control_up(name))
+        click.echo(f"the control plane of sandbox {name} answers again")
+
+
+def _up(name: str) -> Sandbox:
+    from drillbook.sandbox import lifecycle
+
+    found = lifecycle.find(name)
+    if found is None:
+        hint = f"start it: drillbook sandbox up{'' if name == 'default' else f' --name {name}'}"
+        raise PreflightError(f"sandbox {name} is not up", hint=hint)
+    return found

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+from drillbook import clock
+from drillbook.errors import PreflightError, UnreachableError
 from drillbook.sandbox.kube import Json, Kube
 from drillbook.sandbox.node.hollow import LABEL
 
 NAMESPACE = "fleet"
 DEPLOYMENT = "engines"
+_PLACE = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{DEPLOYMENT}"
 _PODS_A_NODE = 2000
 """More than any real node holds: each costs the agent a lease and a watch, and nobody drills these nodes' size."""
 _LABELS = {
@@ -16,15 +23,37 @@ _LABELS = {
 }
 
 
-async def add(api_url: str, pods: int) -> None:
-    """Create the fleet in a sandbox that is up. Its pods take some seconds for every thousand.
+async def resize(api_url: str, pods: int, on_progress: Callable[[str], None] = lambda _line: None) -> None:
+    """Give a sandbox that is up a fleet of so many pods, 0 for none, and wait until all are available.
 
-    :raises PreflightError: there is one already.
-    :raises UnreachableError: the API server does not answer.
+    It takes some seconds for every thousand.
+
+    :raises PreflightError: the API server refuses, or they do not become available within 30 s and 60 s a thousand.
+    :raises UnreachableError: it does not answer.
     """
-    kube = Kube(api_url)
-    for obj in objects(pods):
-        await kube.create(obj)
+    kube, deadline = Kube(api_url), clock.monotonic() + 30 + pods * 0.06
+    for obj in objects(pods) if pods else ():
+        await kube.create(obj, or_leave=True)
+    if not await kube.merge(_PLACE, {"spec": {"replicas": pods}}):
+        return  # none were wanted, and there are none
+    told = -1
+    while (there := await _counted(kube)) != (pods, pods):
+        if clock.monotonic() > deadline:
+            raise PreflightError(f"after a minute and more, {there[1]} of {pods} hollow pods are available")
+        if there[0] >= 0 and there[1] // 1000 != told:
+            told = there[1] // 1000
+            on_progress(f"{there[1]} of {pods} hollow pods are available")
+        await asyncio.sleep(0.3)
+
+
+async def _counted(kube: Kube) -> tuple[int, int]:
+    """Pods of the fleet, and those of them that are available."""
+    with contextlib.suppress(UnreachableError):  # one that makes thousands of pods may be late for once
+        for deployment in await kube.items(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"):
+            status = deployment.get("status", {})
+            if status.get("observedGeneration") == deployment["metadata"]["generation"]:
+                return status.get("replicas", 0), status.get("availableReplicas", 0)
+    return -1, 0
 
 
 def objects(pods: int) -> list[Json]:

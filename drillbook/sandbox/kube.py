@@ -24,17 +24,28 @@ class Kube:
     def __init__(self, url: str) -> None:
         self._url = url
 
-    async def create(self, obj: Json) -> Json:
-        """Create an object of a kind that the sandbox's manifests use.
+    async def create(self, obj: Json, *, or_leave: bool = False) -> Json:
+        """Create an object of a kind that the sandbox's manifests use; ``or_leave`` one as it is that is there.
 
         :raises PreflightError: refused.
         :raises UnreachableError: the API server does not answer.
         """
         namespace = obj["metadata"].get("namespace", "")
         status, answer = await self._call("POST", _FOLDERS[obj["kind"]].format(namespace), obj)
-        if status >= 400:
+        if status >= 400 and not (or_leave and status == 409):
             raise PreflightError(f"cannot create {obj['kind']} {obj['metadata']['name']}: {answer.get('message')}")
         return answer
+
+    async def merge(self, path: str, patch: Json) -> bool:
+        """Change an object by a merge patch; False: there is none.
+
+        :raises PreflightError: refused.
+        :raises UnreachableError: the API server does not answer.
+        """
+        status, answer = await self._call("PATCH", path, patch)
+        if status >= 400 and status != 404:
+            raise PreflightError(f"cannot change {path}: {answer.get('message')}")
+        return status < 400
 
     async def items(self, path: str) -> list[Json]:
         """The items of a list; empty where the server says no.
@@ -78,7 +89,8 @@ def fetch(url: str, method: str = "GET", body: Json | None = None, timeout: floa
     try:
         data = json.dumps(body) if body is not None else None
         target = parts.path + (f"?{parts.query}" if parts.query else "")
-        connection.request(method, target, data, {"Content-Type": "application/json"} if data else {})
+        content = "application/merge-patch+json" if method == "PATCH" else "application/json"
+        connection.request(method, target, data, {"Content-Type": content} if data else {})
         response = connection.getresponse()
         return response.status, response.read()
     except (OSError, http.client.HTTPException) as error:

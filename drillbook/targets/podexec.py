@@ -8,6 +8,7 @@ for exactly when there is something to send: https://github.com/kubernetes/enhan
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +18,14 @@ import aiohttp
 from drillbook.errors import UnsupportedError
 from drillbook.targets import paths
 from drillbook.targets.answers import ApiError, UnavailableError, error_of, error_of_status
-from drillbook.targets.connection import TRANSPORT_ERRORS, Connection
+from drillbook.targets.connection import TRANSPORT_ERRORS, Connection, Params
 
+_ASK_SECONDS = 5.0
 STDIN, STDOUT, STDERR, ERROR, CLOSE = 0, 1, 2, 3, 255
+
+
+class NoProgramError(UnsupportedError):
+    """The container's image does not have the program."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ async def run(
     :raises UnsupportedError: the container has no such program.
     :raises UnavailableError: no answer within ``timeout`` seconds, or the stream broke off.
     """
-    doing = f"exec in {pod}/{container}"
+    doing, place = f"exec in {pod}/{container}", f"{paths.pod(namespace, pod)}/exec"
     params = [("container", container), ("stdout", "true"), ("stderr", "true")]
     params += [("stdin", "true")] if stdin is not None else []
     params += [("command", part) for part in argv]
@@ -55,7 +61,7 @@ async def run(
     outputs = {STDOUT: bytearray(), STDERR: bytearray()}
     try:
         async with asyncio.timeout(timeout):
-            url, headers = await connection.sign("GET", f"{paths.pod(namespace, pod)}/exec", params, None, "*/*")
+            url, headers = await connection.sign("GET", place, params, None, "*/*")
             headers |= {"Accept": "*/*", "sec-websocket-protocol": protocol}  # any narrower Accept is answered with 406
             stream = await connection.client.request("GET", url, headers=headers, _preload_content=False)
             async with stream as socket:
@@ -64,6 +70,8 @@ async def run(
                     await socket.send_bytes(bytes([CLOSE, STDIN]))
                 status = await _collect(socket, outputs)
     except aiohttp.WSServerHandshakeError as error:
+        if error.status == 403:
+            raise await _forbidden(connection, place, params, doing) from error
         raise _refusal(error, doing) from error
     except TRANSPORT_ERRORS as error:
         raise connection.unavailable(doing, error) from error
@@ -94,17 +102,29 @@ def _exit_code(status: dict[str, Any] | None, doing: str) -> int:
         return next((int(cause["message"]) for cause in causes if cause.get("reason") == "ExitCode"), 1)
     message = str(status.get("message", ""))
     if "executable file not found" in message or "no such file or directory" in message:
-        raise UnsupportedError(
+        raise NoProgramError(
             f"{doing}: the program is not in the image: {message}",
             hint="this fault needs a POSIX shell (`sh`) in the container; a distroless image has none",
         )
     raise error_of_status({"code": 500, **status}, doing)
 
 
+async def _forbidden(connection: Connection, path: str, params: Params, doing: str) -> ApiError | UnavailableError:
+    """A WebSocket that is refused is not told why: ask again without one, which no server runs anything for.
+
+    It may be a missing permission (``get`` or ``create`` of ``pods/exec``) or a policy of the cluster's.
+    """
+    why = b""
+    limits = aiohttp.ClientTimeout(total=_ASK_SECONDS)
+    with contextlib.suppress(UnavailableError, *TRANSPORT_ERRORS):
+        async with await connection.send("GET", path, params, None, "application/json", limits) as answer:
+            why = await answer.read() if answer.status == 403 else b""
+    return error_of(403, why or "the server does not say why", f"{doing}: not allowed to exec into pods")
+
+
 def _refusal(error: aiohttp.WSServerHandshakeError, doing: str) -> ApiError | UnavailableError:
     said = {
         400: "the container is not running, or there is no container of that name",
-        403: "not allowed to exec into pods",
         404: "there is no such pod",
     }
     return error_of(error.status, said.get(error.status, error.message), doing)

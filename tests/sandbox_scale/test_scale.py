@@ -42,18 +42,11 @@ def sandbox():
 @pytest.fixture(scope="module")
 def large(sandbox):
     """The sandbox with a fleet of hollow pods that are all available."""
-    asyncio.run(fleet.add(sandbox.api_url, PODS))
-    asyncio.run(until_available(sandbox, PODS))
+    command = [sys.executable, "-m", "drillbook", "sandbox", "hollow", str(PODS), "--name", "scale"]
+    told = subprocess.run(command, capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
+    assert f"{PODS} hollow pods are available" in told.stdout
     return sandbox
-
-
-async def until_available(sandbox, pods):
-    deadline, there = clock.monotonic() + (300 if LONG else 120), 0
-    while there < pods:
-        assert clock.monotonic() < deadline, f"{there} of {pods} hollow pods are available"
-        await asyncio.sleep(0.2)
-        found = await PlainKube(sandbox.api_url).items("/apis/apps/v1/namespaces/fleet/deployments")
-        there = sum(one.get("status", {}).get("availableReplicas", 0) for one in found)
 
 
 async def test_hollow_pods_are_ready_without_a_process_or_an_address(large):
@@ -114,6 +107,14 @@ def test_a_fleet_is_read_page_by_page_in_little_time_and_memory(large):
     seen = read(large)
     assert seen["peak"] < 300
     assert seen["seconds"] < 2
+
+
+def test_a_fleet_changes_its_size_and_goes(large):
+    for pods in (20, 0, 0):
+        asyncio.run(fleet.resize(large.api_url, pods))
+        deadline = clock.monotonic() + 60  # what was surplus ends, and is not counted meanwhile
+        while (there := len(asyncio.run(PlainKube(large.api_url).items("/api/v1/namespaces/fleet/pods")))) != pods:
+            assert clock.monotonic() < deadline, f"{there} pods instead of {pods}"
 
 
 def test_more_engines_than_the_usual_nodes_have_gpus_come_up():

@@ -47,7 +47,7 @@ class Target:
         """The verb that permissions speak of."""
         method = request.method
         if self.subresource in _CONNECTS:
-            return "create"
+            return "get" if method == "GET" else "create"  # a WebSocket opens with GET
         if method in ("GET", "HEAD"):
             if self.name:
                 return "get"
