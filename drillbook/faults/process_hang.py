@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 from drillbook.errors import RefusedError
-from drillbook.faults import proof, victims
+from drillbook.faults import proof, signal_helper, victims
 from drillbook.faults.fault import Bite, Draw, Fault, Injected, Record
 from drillbook.faults.victims import ProcessStep, Victim
 from drillbook.model.plan import PlannedFault
@@ -35,6 +35,8 @@ class ProcessHang:
         return await victims.plan(step, index, target, draw, signal="STOP", undo_summary=undo_summary)
 
     async def inject(self, planned: PlannedFault, target: Target, record: Record) -> Injected:
+        if planned.options.get("via") == signal_helper.NAME:
+            return await signal_helper.inject(planned, target, record)
         found = await victims.find(planned, target)
         for victim in found:
             if victim.stopped:
@@ -47,6 +49,9 @@ class ProcessHang:
         return Injected(await victims.strike(found, "STOP", target), undo=undo, seen={"victims": found})
 
     async def verify(self, planned: PlannedFault, injected: Injected, target: Target, seconds: float) -> Bite:
+        if planned.options.get("via") == signal_helper.NAME:
+            return signal_helper.bite(planned, injected)
+
         async def look() -> Bite:
             running = [
                 f"{ref.title} in {victim.pod.name} {f'is in state {process.state}' if process else 'has ended'}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from drillbook.errors import DrillbookError
-from drillbook.faults import proof, victims
+from drillbook.faults import proof, signal_helper, victims
 from drillbook.faults.fault import Bite, Draw, Fault, Injected, Record
 from drillbook.faults.victims import ProcessStep, Victim
 from drillbook.model.plan import PlannedFault
@@ -35,11 +35,15 @@ class ProcessKill:
         return await victims.plan(step, index, target, draw, signal="KILL", undo_summary=undo_summary)
 
     async def inject(self, planned: PlannedFault, target: Target, record: Record) -> Injected:
+        if planned.options.get("via") == signal_helper.NAME:
+            return await signal_helper.inject(planned, target, record)
         found = await victims.find(planned, target)
         await record(())
         return Injected(await victims.strike(found, "KILL", target), seen={"victims": found})
 
     async def verify(self, planned: PlannedFault, injected: Injected, target: Target, seconds: float) -> Bite:
+        if planned.options.get("via") == signal_helper.NAME:
+            return signal_helper.bite(planned, injected)
         left: list[Victim] = list(injected.seen["victims"])
 
         async def look() -> Bite:

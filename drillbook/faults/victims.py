@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
 from drillbook.errors import RefusedError, UnsupportedError
-from drillbook.faults import fault
+from drillbook.faults import fault, signal_helper
 from drillbook.faults.fault import Draw
 from drillbook.faults.gangs import runs
 from drillbook.faults.selection import select
@@ -17,6 +17,8 @@ from drillbook.model.experiment import PodStep
 from drillbook.model.plan import Call, Permission, PlannedFault
 from drillbook.model.undo import ObjectRef, ProcessRef
 from drillbook.targets import paths, processes
+from drillbook.targets.answers import ForbiddenError
+from drillbook.targets.podexec import NoProgramError
 from drillbook.targets.processes import Process
 from drillbook.targets.target import Target
 
@@ -28,6 +30,8 @@ class ProcessStep(PodStep):
     """The title as ``ps`` shows it; ``VLLM::Worker`` also means every ``VLLM::Worker_TP0``, ``VLLM::Worker_TP1`` …"""
     container: str | None = None
     """The container to look in; found by the stack's names otherwise."""
+    via: Literal["exec", "helper"] | None = None
+    """``exec`` needs a shell in the image, ``helper`` a privileged pod on its node; what is not said is found."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +64,9 @@ async def plan(
     container = containers.pop()
     for pod in pods:
         _isolated(pod, container)
-    await asyncio.gather(*(_victim(target, pod, container, step.process) for pod in pods))
+    lacking = "" if step.via == "helper" else await _lacking(step, pods, container, target)
     refs = tuple(map(paths.pod_ref, pods))
-    return PlannedFault(
+    planned = PlannedFault(
         id=f"{index}-{step.fault}",
         fault=step.fault,
         at=step.at,
@@ -77,6 +81,26 @@ async def plan(
         container=container,
         options={"process": step.process},
     )
+    if step.via == "helper" or lacking:
+        try:
+            return await signal_helper.plan(planned, pods, signal, target, draw.run_id)
+        except UnsupportedError as error:
+            raise UnsupportedError("; ".join(filter(None, (lacking, error.message))), error.hint) from error
+    return planned
+
+
+async def _lacking(step: ProcessStep, pods: list[dict[str, Any]], container: str, target: Target) -> str:
+    """Why exec does not reach the processes, where a helper may; empty where all were found by it.
+
+    :raises UnsupportedError: there is no such process, or the step insists on exec.
+    """
+    try:
+        await asyncio.gather(*(_victim(target, pod, container, step.process) for pod in pods))
+    except (NoProgramError, ForbiddenError) as error:
+        if step.via == "exec":
+            raise
+        return error.message
+    return ""
 
 
 def permissions(target: Target) -> tuple[Permission, ...]:

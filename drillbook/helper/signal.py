@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 from pathlib import Path
 from typing import Any
 
+from drillbook import clock
 from drillbook.errors import RefusedError, UnsupportedError
 from drillbook.helper import victim
 
+SHOWN_SECONDS = 5.0
+"""How long a signal may take to show; a process in an uninterruptible wait takes its time."""
 _SIGNALS = {"STOP": signal.SIGSTOP, "KILL": signal.SIGKILL}
 
 
@@ -45,6 +49,7 @@ class SignalProgram:
             raise RefusedError(f"{_title(stopped[0])} (pid {stopped[0]} of the node) was already stopped")
         for pid, start in struck.items():
             _send(pid, start, _SIGNALS[self._name])
+        self._must_show(struck)
         return {"signal": self._name, "processes": [_told(pid, start) for pid, start in struck.items()]}
 
     def clear(self) -> dict[str, Any]:
@@ -58,7 +63,19 @@ class SignalProgram:
         still = [pid for pid, start in stopped.items() if _state(pid) == ("T", start)]
         if still:
             raise RefusedError(f"processes {still} of the node are still stopped")
-        return {"continued": [_told(pid, start) for pid, start in stopped.items()]}
+        return {"removed": [f"the stop of {_title(pid)} (pid {pid} of the node)" for pid in stopped]}
+
+    def _must_show(self, struck: dict[int, int]) -> None:
+        """Wait until each process is seen stopped, or gone."""
+        until = clock.monotonic() + SHOWN_SECONDS
+        while left := [pid for pid, start in struck.items() if not self._shows(_state(pid), start)]:
+            if clock.monotonic() > until:
+                raise RefusedError(f"SIG{self._name} was sent, and pid {left[0]} of the node goes on")
+            select.select([], [], [], 0.01)
+
+    def _shows(self, now: tuple[str, int], start: int) -> bool:
+        state, started = now
+        return state == "T" if self.held and started == start else state in ("", "Z", "X") or started != start
 
     def _pids(self) -> tuple[int, ...]:
         return victim.pids(self._pod, self._container, self._id)

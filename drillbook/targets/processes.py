@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from drillbook.errors import RefusedError, UnsupportedError
 from drillbook.model.undo import ObjectRef, ProcessRef
 from drillbook.targets.kube import Kube
-from drillbook.targets.podexec import ExecResult
+from drillbook.targets.podexec import ExecResult, NoProgramError
 
 # /proc/PID/stat is `pid (comm) state ppid …`: comm may hold anything, so the fields are counted after the last `) `,
 # where the state is the first and the start time (field 22 of all) the twentieth. `read` leaves out cmdline's NULs.
@@ -109,7 +109,7 @@ async def _run(kube: Kube, pod: ObjectRef, container: str, arguments: tuple[str,
     argv = ("sh", "-c", _SCRIPT, "drillbook", *arguments)
     result = await kube.exec(pod.namespace, pod.name, container, argv)
     if result.exit_code in (126, 127):
-        raise UnsupportedError(
+        raise NoProgramError(
             f"{pod.name}/{container} has no usable shell: {result.stderr.strip()[:200]}",
             hint="process faults need a POSIX `sh` in the container; a distroless image has none",
         )

@@ -15,6 +15,7 @@ from typing import Any
 
 from drillbook import clock
 from drillbook.errors import RefusedError
+from drillbook.helper.shaping import show_rate
 from drillbook.model.undo import ClearLink
 from drillbook.targets import paths
 from drillbook.targets.answers import ApiError, NotFoundError
@@ -59,14 +60,22 @@ async def _told(kube: Kube, path: str, manifest: Json) -> str | None:
             if "cleared" in line:
                 if "gone" in line["cleared"]:
                     return None
-                removed = line["cleared"].get("removed") or []
-                return f"taken away: {', '.join(removed)}" if removed else "nothing is on it"
+                return _words(line["cleared"])
             if "error" in line:
                 raise RefusedError(f"the helper on {pod['spec'].get('nodeName')} says: {line['error']}")
         if clock.monotonic() > until or pod.get("status", {}).get("phase") in ("Failed", "Succeeded"):
             phase = pod.get("status", {}).get("phase")
             raise RefusedError(f"the helper on {pod['spec'].get('nodeName')} told nothing of the link (phase {phase})")
         await asyncio.sleep(LOOK_SECONDS)
+
+
+def _words(cleared: Json) -> str:
+    removed = cleared.get("removed") or []
+    words = f"taken away: {', '.join(removed)}" if removed else "nothing of ours is left"
+    for train in cleared.get("after") or []:
+        rate = show_rate(train["rate"]) if train["rate"] else f"{train['answered']} of {train['sent']} echoes"
+        words += f", {train['peer']} answers at {rate}"
+    return words
 
 
 async def _lines(kube: Kube, manifest: Json) -> list[Json]:

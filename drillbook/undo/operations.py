@@ -81,7 +81,7 @@ def describe(operation: UndoOperation) -> str:
         case DeleteObject():
             return f"delete {operation.object}"
         case ClearLink():
-            return f"clear the link of {operation.pod}"
+            return f"clear what helpers left at {operation.pod}"
 
 
 async def _attempt(kube: Kube, operation: UndoOperation) -> Outcome:
@@ -97,7 +97,7 @@ async def _attempt(kube: Kube, operation: UndoOperation) -> Outcome:
         case ClearLink():
             found = await links.clear(kube, operation)
             state = EntryState.GONE if found is None else EntryState.UNDONE
-            return Outcome(state, f"link of {operation.pod}: {found or 'the pod is gone'}")
+            return Outcome(state, f"{operation.pod}: {found or 'it is gone'}")
 
 
 async def _signal(kube: Kube, operation: SignalProcess) -> Outcome:
