@@ -67,11 +67,11 @@ class LinkProgram:
                 removed = traffic.clear()
                 if left := traffic.ours():
                     raise RefusedError(f"still there: {', '.join(left)}")
-                if self._thread is not None:
-                    self._measure(-1)
+                # Whoever looks from outside also measures; a helper that ends has told enough, and is waited for.
+                after = self._measure(-1) if self._thread is None else []
         except victim.GoneError as gone:
             return {"gone": gone.message}
-        return {"removed": removed}
+        return {"removed": removed, "after": after}
 
     def _inside(self) -> contextlib.AbstractContextManager[None]:
         return victim.network(self._pod) if self._pod else contextlib.nullcontext()

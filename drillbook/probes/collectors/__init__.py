@@ -13,6 +13,7 @@ from drillbook.probes import registry
 from drillbook.probes.collectors.custom import Sampler
 from drillbook.probes.collectors.health import HealthPoller
 from drillbook.probes.collectors.kubernetes import KINDS, KubernetesWatcher
+from drillbook.probes.collectors.links import LinkListener
 from drillbook.probes.custom import CustomProbe, declared_in
 from drillbook.targets.target import Target
 
@@ -41,7 +42,9 @@ async def observers(experiment: Experiment, target: Target, emit: Callable[[AnyE
     watcher = KubernetesWatcher(target.kube, target, emit)
     poller = HealthPoller(await target.endpoint(), watcher.engines, emit)
     watches = [functools.partial(watcher.follow, kind) for kind in KINDS]
-    return Observers([*watches, poller.run, *(sampler.run for sampler in samplers)], watcher.listed.wait)
+    linked = any(step.fault.startswith("link-") for step in experiment.method)
+    listening = [LinkListener(target, emit).run] if linked else []
+    return Observers([*watches, poller.run, *listening, *(sampler.run for sampler in samplers)], watcher.listed.wait)
 
 
 def custom_probes(experiment: Experiment) -> list[CustomProbe]:
