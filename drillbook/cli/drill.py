@@ -33,7 +33,14 @@ async def dry(experiment: str, where: Where, *, seed: int, as_json: bool) -> Non
 
 
 async def live(
-    experiment: str, where: Where, *, runs: Path, seed: int, quiet: bool, watchdog: Watched = "auto"
+    experiment: str,
+    where: Where,
+    *,
+    runs: Path,
+    seed: int,
+    quiet: bool,
+    watchdog: Watched = "auto",
+    redact: bool = False,
 ) -> Path:
     """Run, on a live console unless ``quiet``; gives the run folder."""
     from rich.console import Console
@@ -42,8 +49,16 @@ async def live(
     console = Console(stderr=True, quiet=quiet, highlight=False)
     async with opened(where, loaded.experiment.target, say) as target:
         with RunConsole(loaded.experiment, target.label, console) as live_console:
-            sinks = (live_console,)
-            return await drills.drill(loaded, target, runs, seed=seed, sinks=sinks, watchdog=watchdog, on_wait=say)
+            return await drills.drill(
+                loaded,
+                target,
+                runs,
+                seed=seed,
+                redact=redact,
+                sinks=(live_console,),
+                watchdog=watchdog,
+                on_wait=say,
+            )
 
 
 def tell(folder: Path, where: Where, *, as_json: bool) -> Exit:

@@ -19,9 +19,10 @@ from drillbook.cli.output import shown
     metavar="FORMAT",
     help="html, markdown, json, junit, playbook or chaostoolkit; all by default.",
 )
-def command(folder: Path, formats: tuple[str, ...]) -> None:
+@click.option("--redact", is_flag=True, help="Leave out the words of adversarial prompts and of their answers.")
+def command(folder: Path, formats: tuple[str, ...], *, redact: bool) -> None:
     """Render the reports of the run in folder RUN; its journal is all that is needed."""
     from drillbook import reports
 
-    for path in reports.write(folder, formats=formats or None).values():
+    for path in reports.write(folder, formats=formats or None, redact=redact).values():
         click.echo(shown(path))

@@ -37,9 +37,20 @@ if TYPE_CHECKING:
     help="What undoes when the runner no longer can: one at the target too, or on this machine alone.",
 )
 @click.option("--dry-run", is_flag=True, help="Resolve everything, show the exact calls and their undo, touch nothing.")
+@click.option(
+    "--redact", is_flag=True, help="Keep the words of adversarial prompts and of their answers out of the run folder."
+)
 @click.option("--json", "as_json", is_flag=True, help="For a script: the judgement as JSON on stdout.")
 def command(
-    experiment: str, where: Where, runs: Path, seed: int, watchdog: Watched, dry_run: bool, as_json: bool
+    experiment: str,
+    where: Where,
+    runs: Path,
+    seed: int,
+    watchdog: Watched,
+    *,
+    dry_run: bool,
+    redact: bool,
+    as_json: bool,
 ) -> None:
     """Run EXPERIMENT (a file, or the name of one that ships): break, measure, put back, report.
 
@@ -55,5 +66,5 @@ def command(
     if dry_run:
         signals.run(dry(experiment, where, seed=seed, as_json=as_json))
         return
-    folder = signals.run(live(experiment, where, runs=runs, seed=seed, quiet=as_json, watchdog=watchdog))
+    folder = signals.run(live(experiment, where, runs=runs, seed=seed, quiet=as_json, watchdog=watchdog, redact=redact))
     sys.exit(int(tell(folder, where, as_json=as_json)))

@@ -17,6 +17,7 @@ from drillbook.reports.backlog import Item, backlog
 from drillbook.reports.caveats import caveats
 from drillbook.reports.clocks import ClockFacts, clock_facts
 from drillbook.reports.faults import FaultFacts, faults
+from drillbook.reports.guardrails import GuardrailFacts, guardrails, wordless
 from drillbook.reports.harm import Harm, harm
 from drillbook.reports.header import Header, header
 from drillbook.reports.headline import Figure, headline
@@ -48,6 +49,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     series: Series
     pods: PodFacts
     timeline: tuple[Row, ...]
+    guardrails: GuardrailFacts | None = None
+    """None where no attacks ran."""
     attacks: tuple[AttackRecord, ...] = ()
     """Each adversarial prompt; no part of the JSON report, which tells what they came to."""
     names: dict[str, str]
@@ -55,11 +58,12 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     caveats: tuple[str, ...]
 
 
-def facts(history: History, judgement: Judgement) -> Facts:
+def facts(history: History, judgement: Judgement, *, redact: bool = False) -> Facts:
+    """``redact`` leaves out the words of adversarial prompts and of their answers."""
     clocks, index = judgement.clocks, Indexed.of(history)
     parts = stretches(history, clocks)
     seen, hit, harmed = signals(index, clocks), faults(history), harm(index, parts)
-    clocked, measured = clock_facts(history, clocks), slis(index, parts)
+    clocked, measured, timed = clock_facts(history, clocks), slis(index, parts), series(index)
     return Facts(
         header=header(history, judgement),
         headline=headline(clocked, harmed, measured),
@@ -72,10 +76,11 @@ def facts(history: History, judgement: Judgement) -> Facts:
         comparisons=comparisons(index, parts),
         faults=hit,
         phases=phase_bands(history),
-        series=series(index),
+        series=timed,
         pods=pods(history),
         timeline=timeline(history, clocks, seen),
-        attacks=tuple(history.attacks),
+        guardrails=guardrails(index, width=timed.width, redact=redact),
+        attacks=tuple(map(wordless, history.attacks) if redact else history.attacks),
         names=names(history),
         caveats=caveats(history, clocks, judgement.status),
     )

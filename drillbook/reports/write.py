@@ -43,8 +43,10 @@ def renderer(name: str) -> Renderer:
     return cast(Renderer, importlib.import_module(f"{renderers.__name__}.{name}"))
 
 
-def write(folder: Path, formats: Iterable[str] | None = None) -> dict[str, Path]:
+def write(folder: Path, formats: Iterable[str] | None = None, *, redact: bool = False) -> dict[str, Path]:
     """Judge the journal in a run folder, and write its reports into the same folder. Gives the path of each.
+
+    ``redact`` leaves the words of adversarial prompts and of their answers out of the reports.
 
     Raises:
         UsageError: no such format.
@@ -53,7 +55,7 @@ def write(folder: Path, formats: Iterable[str] | None = None) -> dict[str, Path]
 
     """
     history = Indexed.of(journal.read(folder))  # indexed once, for the judgement and for the facts
-    return write_facts(folder, facts(history, check.judge(history)), formats)
+    return write_facts(folder, facts(history, check.judge(history), redact=redact), formats)
 
 
 def write_facts(folder: Path, facts: Facts, formats: Iterable[str] | None = None) -> dict[str, Path]:

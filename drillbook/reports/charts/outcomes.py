@@ -19,9 +19,9 @@ ORDER = (Outcome.OK, Outcome.UNKNOWN, Outcome.SHED, Outcome.TRUNCATED, Outcome.H
 def panel(facts: Facts, frame: Frame) -> Panel:
     series = facts.series
     most = max((sum(one.outcomes.values()) for one in series.bins), default=1)
-    step = _step(most)
-    top = math.ceil(most / step) * step
-    marks = [(HEIGHT * (1 - count / top), f"{count:,}") for count in range(0, top + 1, step)]
+    by = step(most)
+    top = math.ceil(most / by) * by
+    marks = [(HEIGHT * (1 - count / top), f"{count:,}") for count in range(0, top + 1, by)]
     parts = [grid(frame, marks)]
     for one in series.bins:
         left, width, below = frame.x(one.start), frame.x(one.start + series.width) - frame.x(one.start), 0
@@ -54,7 +54,7 @@ def _bar(frame: Frame, x: float, y: float, width: float, height: float, outcome:
     return svg.box(x + gap, y, width - 2 * gap, height, f"bar {outcome.value}", words, fill)
 
 
-def _step(most: int) -> int:
+def step(most: int) -> int:
     """A round step that gives two to four lines."""
     power: int = 10 ** (len(str(most)) - 1)
-    return next(step for step in (max(1, power // 2), power, 2 * power, 5 * power) if most / step <= 4)
+    return next(one for one in (max(1, power // 2), power, 2 * power, 5 * power) if most / one <= 4)

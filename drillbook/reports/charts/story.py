@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from drillbook.model.units import Dimension, show
 from drillbook.reports.charts import frame as frames
-from drillbook.reports.charts import goodput, markers, outcomes, pods, signals, svg, ttft
+from drillbook.reports.charts import goodput, guardrail, markers, outcomes, pods, signals, svg, ttft
 from drillbook.reports.charts.frame import Frame, Panel, ago
 from drillbook.reports.facts import Facts
 
@@ -21,6 +21,8 @@ _PANELS: tuple[Callable[[Facts, Frame], Panel], ...] = (
     pods.panel,
     signals.panel,
 )
+_BESIDE_REQUESTS = 3
+"""Where the panel of attacks stands, in runs that have any."""
 _HATCHES = {
     "truncated": "M-1 1l2 -2M0 6l6 -6M5 7l2 -2",
     "hung": "M0 3h6",
@@ -39,6 +41,8 @@ def story(facts: Facts) -> Markup:
 
 def _story(facts: Facts, frame: Frame) -> Markup:
     panels = [draw(facts, frame) for draw in _PANELS]
+    if facts.guardrails is not None:
+        panels.insert(_BESIDE_REQUESTS, guardrail.panel(facts, frame))
     head = 34.0 if frame.compact else 18.0
     height = sum(head + panel.height + GAP for panel in panels)
     marks, top = markers.draw(markers.markers(facts), frame, PHASES + height)
