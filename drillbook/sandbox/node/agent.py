@@ -10,6 +10,7 @@ import sys
 
 from drillbook.sandbox.config import SandboxConfig
 from drillbook.sandbox.node.api import Api, Json
+from drillbook.sandbox.node.firewall import Firewall
 from drillbook.sandbox.node.hollow import HollowNodes
 from drillbook.sandbox.node.host import Host
 from drillbook.sandbox.node.kubelet_server import KubeletServer
@@ -59,6 +60,7 @@ class Agent:
                 group.create_task(server.run())
                 group.create_task(recorder.run())
                 group.create_task(HollowNodes(api).run())
+                group.create_task(Firewall(host, self.pods).run())
                 group.create_task(Metrics(host, self.pods, machines).run())
                 for machine in machines:
                     group.create_task(self._watch(host, machine))

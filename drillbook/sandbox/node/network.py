@@ -10,6 +10,8 @@ import asyncio
 import contextlib
 import ipaddress
 import os
+import shutil
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -188,6 +190,8 @@ def remove_bridge(name: str) -> bool:
     """
     from pyroute2 import IPRoute, NetlinkError
 
+    if shutil.which("nft") is not None:  # the table of the network policies, which outlives the agent
+        subprocess.run(["nft", "delete", "table", "bridge", name], capture_output=True, check=False)
     with IPRoute() as netlink:
         with contextlib.suppress(NetlinkError):
             netlink.link("del", group=_group(name))
