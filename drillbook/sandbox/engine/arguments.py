@@ -40,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     add("--block-size", type=int, default=16, help="tokens of one KV cache block")
     add("--num-gpu-blocks-override", type=int, default=4096, help="KV cache blocks")
     add("--gpu-memory-utilization", type=float, default=0.92, help="only shown in the metrics")
+    add("--load-format", default="auto", help="with 'dummy' (random weights) equal questions get other words")
     add("--shutdown-timeout", type=int, default=0, help="seconds to finish requests in after SIGTERM")
     add("--enable-request-id-headers", action="store_true", help="answer with X-Request-Id")
     add("--disable-uvicorn-access-log", action="store_true", help="do not log each request")

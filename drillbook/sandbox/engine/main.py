@@ -13,6 +13,7 @@ import socket
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import replace
 
 from setproctitle import setproctitle
 
@@ -39,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return stop.code if isinstance(stop.code, int) else 2
     try:
         settings = Settings.of(os.environ)
+        if given.load_format == "dummy":
+            settings = replace(settings, seed=settings.seed + 1)
     except UsageError as error:
         sys.stderr.write(f"vllm serve: error: {error}\n{error.hint}\n")
         return int(error.exit_code)
