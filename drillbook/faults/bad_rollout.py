@@ -24,7 +24,7 @@ from drillbook.targets.kube import Json, Objects
 from drillbook.targets.target import Target
 from drillbook.undo.operations import value_at
 
-IMAGE = "registry.invalid/drillbook/no-such-image:missing"
+IMAGE = "registry.invalid/no-such-image:missing"
 """The top-level domain ``invalid`` never resolves (RFC 2606)."""
 ARGUMENT = "--drillbook-no-such-option"
 GARBAGE = "--load-format=dummy"
