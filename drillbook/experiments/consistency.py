@@ -19,6 +19,7 @@ from drillbook.load import prompts
 from drillbook.model.expectation import Anchor, Expectation, Quantifier, suggest
 from drillbook.model.experiment import Experiment
 from drillbook.model.units import Dimension, exact, show
+from drillbook.probes import registry
 from drillbook.targets.stack import ANY, stacks
 
 LONGEST = 24 * 3600.0
@@ -34,7 +35,7 @@ def names(document: Document) -> list[Problem]:
 
 def problems(experiment: Experiment, document: Document) -> list[Problem]:
     """Everything that cannot work together, each with its place."""
-    checks = (_times, _load, _roles, steps.check, _expectations)
+    checks = (_times, _load, _queries, _roles, steps.check, _expectations)
     return _placed(document, (wrong for check in checks for wrong in check(experiment)))
 
 
@@ -130,6 +131,13 @@ def _load(experiment: Experiment) -> Iterator[Wrong]:
             f"(stall-timeout {show(load.stall_timeout, Dimension.DURATION)})",
             "'stall-timeout' is the shorter of the two",
         )
+
+
+def _queries(experiment: Experiment) -> Iterator[Wrong]:
+    for name in experiment.queries:
+        if name in registry.PROBES:
+            message = f"{shown(name)} is the name of a probe that comes with drillbook"
+            yield Wrong(["queries", name], message, "give the query another name")
 
 
 def _roles(experiment: Experiment) -> Iterator[Wrong]:

@@ -176,9 +176,9 @@ def _event(index: Indexed, wanted: Expectation, place: Frame, reading: Reading) 
     if reading.value is not None and reading.value <= place.span.end:
         side = "after" if reading.value >= start else "before"
         after = f"{sentences.seconds(abs(reading.value - start))} {side} {wanted.anchor.value}"
-        happened = f"{wanted.probe} {after}" + (f" ({reading.reason})" if reading.reason else "")
+        happened = f"{wanted.happened} {after}" + (f" ({reading.reason})" if reading.reason else "")
         if place.deadline is not None and reading.value > place.deadline:
-            return Verdict.REFUTED, f"{wanted.probe} only {after};{limit} was wanted", reading
+            return Verdict.REFUTED, f"{wanted.happened} only {after};{limit} was wanted", reading
         if reading.reason and place.ended_early:
             return Verdict.INCONCLUSIVE, f"{happened}, but the run was ended early, and the rest was not seen", reading
         return Verdict.HELD, happened + (f";{limit} was wanted" if limit else ""), reading
@@ -189,11 +189,11 @@ def _event(index: Indexed, wanted: Expectation, place: Frame, reading: Reading) 
             "when drillbook had begun to undo",
         )
     if not reading.complete:
-        return Verdict.INCONCLUSIVE, f"whether it {wanted.probe} cannot be said: {reading.reason}", reading
+        return Verdict.INCONCLUSIVE, f"whether {wanted.subject} cannot be said: {reading.reason}", reading
     if place.deadline is not None and place.span.end < place.deadline:
         left = sentences.seconds(place.deadline - place.span.end)
-        reason = f"not {wanted.probe} when the observation ended, {left} before the deadline: {reading.reason}"
+        reason = f"{wanted.missed} when the observation ended, {left} before the deadline: {reading.reason}"
         return Verdict.INCONCLUSIVE, reason, reading
     if place.ended_early and place.deadline is None:
-        return Verdict.INCONCLUSIVE, f"not {wanted.probe} when the run was ended early: {reading.reason}", reading
-    return Verdict.REFUTED, f"not {wanted.probe}{limit}: {reading.reason}", reading
+        return Verdict.INCONCLUSIVE, f"{wanted.missed} when the run was ended early: {reading.reason}", reading
+    return Verdict.REFUTED, f"{wanted.missed}{limit}: {reading.reason}", reading

@@ -160,7 +160,12 @@ def _overdue(index: Indexed, wanted: Expectation, now: float) -> bool:
     anchor = evaluate.anchor_of(index, wanted.anchor)
     if anchor is None or now <= anchor + wanted.within + STEP:
         return False
-    return not (wanted.is_event and wanted.probe != "detected" and _proving(index, anchor + wanted.within))
+    return not (wanted.is_event and not _instant(wanted) and _proving(index, anchor + wanted.within))
+
+
+def _instant(wanted: Expectation) -> bool:
+    """An event that has nothing to prove once it happened."""
+    return wanted.probe == "detected" or bool(wanted.alert)
 
 
 def _proving(index: Indexed, deadline: float) -> bool:
@@ -181,7 +186,7 @@ def _happened(index: Indexed, wanted: Expectation, now: float) -> bool:
         # where nothing was lost so far, it may yet be: kubelets take their time to notice
         lost = clocks.turning_point(index) is not None or clocks.capacity_lost(index) is not None
         moment = probe.read(index, Span(start, now)).value
-        if moment is None or wanted.probe == "detected":
+        if moment is None or _instant(wanted):
             return moment is not None
         return lost and moment + HOLD_SECONDS <= now
     place = evaluate.frame(index, wanted, default=Span(start, now - STALLED))

@@ -40,7 +40,8 @@ def load(path: Path, *, extra_probes: Mapping[str, Dimension | None] | None = No
 
     """
     document = reading.read(path)
-    experiment = _validate(document, known_probes(path, extra_probes)) if document.root is not None else None
+    probes = {**known_probes(path, extra_probes), **_queries(document)}
+    experiment = _validate(document, probes) if document.root is not None else None
     if experiment is None or document.problems:
         found = sorted(dict.fromkeys(document.problems), key=_place)
         raise InvalidFileError.of(path, found)
@@ -50,6 +51,17 @@ def load(path: Path, *, extra_probes: Mapping[str, Dimension | None] | None = No
 def known_probes(path: Path, extra: Mapping[str, Dimension | None] | None = None) -> dict[str, Dimension | None]:
     """Every probe that an experiment at ``path`` may name, with its dimension (None for an event)."""
     return {**catalog.declared_probes(path.parent), **(extra or {}), **registry.dimensions()}
+
+
+def _queries(document: Document) -> dict[str, Dimension]:
+    """The probes that the file itself defines in PromQL, as far as they are whole."""
+    written = document.value_at(["queries"])
+    units = {
+        name: query.get("unit")
+        for name, query in (written.items() if isinstance(written, dict) else ())
+        if isinstance(query, dict) and name not in registry.PROBES
+    }
+    return {name: Dimension(unit) for name, unit in units.items() if unit in list(Dimension)}
 
 
 def _validate(document: Document, probes: Mapping[str, Dimension | None]) -> Experiment | None:

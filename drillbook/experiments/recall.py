@@ -36,7 +36,8 @@ def _dimensions(written: Mapping[str, Any]) -> dict[str, Dimension | None]:
     """All probes asked about. A custom one has the dimension of what it was compared with: its unit was checked when
     the experiment was loaded.
     """
-    known: dict[str, Dimension | None] = registry.dimensions()
+    queries = {name: Dimension(query["unit"]) for name, query in (written.get("queries") or {}).items()}
+    known: dict[str, Dimension | None] = registry.dimensions(queries)
     for text in _expectations(written):
         match = _ASKED.match(text)
         if match is None or match[1] in known:

@@ -29,6 +29,8 @@ def wish(wanted: Expectation) -> str:
     """``at least 95%``, with its clauses."""
     if wanted.operator is None or wanted.value is None:
         return wanted.text
+    if wanted.alert:
+        return "its silence"
     text = f"{_WISHES[wanted.operator]} {units.show(wanted.value, wanted.dimension or Dimension.COUNT)}"
     text += f" for {seconds(wanted.hold)}" if wanted.hold is not None else ""
     return text + (f" within {seconds(wanted.within)} of {wanted.anchor.value}" if wanted.within is not None else "")
@@ -42,6 +44,9 @@ def direction(wanted: Expectation) -> int:
 def measured(index: Indexed, wanted: Expectation, answer: Answer, quantifier: Quantifier) -> str:
     """``goodput was 97.2% of 214 requests``."""
     reading = answer.reading
+    if wanted.alert:
+        fired = "" if reading.value is None else "fired" if reading.high else "stayed silent"
+        return f"alert {wanted.alert} {fired or 'cannot be judged'}" + _when(index, answer, quantifier)
     if reading.value is None:
         return f"{wanted.probe} cannot be said" + _when(index, answer, quantifier)
     text = f"{wanted.probe} was {_figure(wanted, reading)}{_samples(wanted, reading)}"

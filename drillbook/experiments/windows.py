@@ -15,11 +15,9 @@ from dataclasses import dataclass
 
 from drillbook.model.expectation import Expectation, Operator, Quantifier
 from drillbook.model.history import Span
-from drillbook.probes.capacity import Level
 from drillbook.probes.guardrail import Share
 from drillbook.probes.index import Indexed
-from drillbook.probes.observed import LiveProbe
-from drillbook.probes.reading import Kind, Probe, Reading
+from drillbook.probes.reading import Kind, Probe, Reading, Stepped
 
 LENGTH = 5.0
 """Seconds of a sliding window."""
@@ -79,7 +77,7 @@ def length(index: Indexed, probe: Probe, wanted: Expectation, span: Span) -> flo
 
 def _windows(index: Indexed, probe: Probe, wanted: Expectation, span: Span) -> Iterator[Span]:
     if probe.kind is Kind.LEVEL:
-        changes = probe.changes(index, span) if isinstance(probe, Level | LiveProbe) else []
+        changes = probe.changes(index, span) if isinstance(probe, Stepped) else []
         edges = [span.start, *(moment for moment in changes if moment > span.start), span.end]
         yield from (Span(start, end) for start, end in itertools.pairwise(edges))
         return

@@ -101,6 +101,11 @@ class Expectation(msgspec.Struct, frozen=True, kw_only=True):
         return f"alert {self.alert} fired" if self.alert else self.probe
 
     @property
+    def subject(self) -> str:
+        """... and where it cannot be said."""
+        return self.happened if self.alert else f"it {self.probe}"
+
+    @property
     def missed(self) -> str:
         """... and where it did not."""
         return f"alert {self.alert} did not fire" if self.alert else f"not {self.probe}"

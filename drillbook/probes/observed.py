@@ -1,12 +1,12 @@
-"""Readings that were taken live: custom probes, and the polls of health endpoints."""
+"""Readings that were taken live: custom probes, queries of Prometheus, and the polls of health endpoints."""
 
 from __future__ import annotations
 
 import itertools
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from drillbook.model.events import Observed
+from drillbook.model.events import Observed, Phase, SeriesRead
 from drillbook.model.history import History, Span
 from drillbook.model.units import Dimension
 from drillbook.probes.index import Indexed
@@ -14,6 +14,46 @@ from drillbook.probes.reading import Kind, Probe, Reading, missing
 
 STALE = 3.0
 """A series is broken where this many of its usual intervals passed without a reading."""
+
+
+OLDEST = (5.0, 90.0)
+"""Seconds of age from which a sample of Prometheus is stale: three times the oldest of the baseline, within these
+bounds. Scrapes every 15 s to 30 s are usual; by itself Prometheus hands on what is five minutes old."""
+
+
+def readings(index: Indexed, name: str) -> list[tuple[float, Observed]]:
+    """All readings of a probe. Of a query what was read over the whole run at its end, where that was possible: it has
+    no gaps of our own making.
+    """
+    return index.once(f"readings of {name}", lambda: _readings(index, name))
+
+
+def _readings(index: Indexed, name: str) -> list[tuple[float, Observed]]:
+    found = index.observed.get(name, [])
+    whole = next((event for _, event in index.events(SeriesRead) if event.probe == name), None)
+    if whole is not None and not whole.error and any(value is not None for value in whole.values):
+        ages = whole.ages or (None,) * len(whole.values)
+        found = [
+            (whole.start + place * whole.step, _reading(name, whole.promql, value, age))
+            for place, (value, age) in enumerate(zip(whole.values, ages, strict=True))
+        ]
+    baseline = index.spans.get(Phase.BASELINE)
+    usual = [_age(event) for moment, event in found if baseline is not None and moment in baseline]
+    limit = min(max(OLDEST[0], 3 * max(usual, default=OLDEST[1])), OLDEST[1])
+    return [(moment, _stale(event) if _age(event) > limit else event) for moment, event in found]
+
+
+def _reading(name: str, promql: str, value: float | None, age: float | None) -> Observed:
+    labels = {"promql": promql} | ({} if age is None else {"age": f"{age:.1f}"})
+    return Observed(probe=name, value=value, labels=labels, error="" if value is not None else "no data")
+
+
+def _age(event: Observed) -> float:
+    return float(event.labels.get("age") or 0.0)
+
+
+def _stale(event: Observed) -> Observed:
+    return Observed(probe=event.probe, value=None, labels=event.labels, error=f"the data is {_age(event):.0f}s old")
 
 
 @dataclass(frozen=True)
@@ -31,12 +71,21 @@ class LiveProbe:
     min_samples: int = 1
 
     def changes(self, history: History, window: Span) -> list[float]:
-        return [moment for moment, _ in Indexed.of(history).observed.get(self.name, ()) if moment in window]
+        return [moment for moment, _ in readings(Indexed.of(history), self.name) if moment in window]
 
     def read(self, history: History, window: Span) -> Reading:
-        series = Indexed.of(history).observed.get(self.name, [])
+        series = readings(Indexed.of(history), self.name)
         if not series:
             return missing("it gave no readings at all")
+        promql = series[-1][1].labels.get("promql")
+        reading = self._read(series, window)
+        return (
+            replace(reading, reason=f"{reason}, to the query {promql}")
+            if promql and (reason := reading.reason)
+            else reading
+        )
+
+    def _read(self, series: list[tuple[float, Observed]], window: Span) -> Reading:
         before = [item for item in series if item[0] <= window.start][-1:]
         found = before + [item for item in series if window.start < item[0] < window.end]
         values = [event.value for _, event in found if event.value is not None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from drillbook.model.history import History, Span
 from drillbook.model.units import Dimension
@@ -66,6 +66,14 @@ class Probe(Protocol):
 
     def read(self, history: History, window: Span) -> Reading:
         """The figure over ``window`` (monotonic seconds, half open)."""
+
+
+@runtime_checkable
+class Stepped(Protocol):
+    """A level: it is asked of every stretch between two of its changes."""
+
+    def changes(self, history: History, window: Span) -> list[float]:
+        """The moments inside the window at which the value changed."""
 
 
 def missing(reason: str, samples: int = 0) -> Reading:

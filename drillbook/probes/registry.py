@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from drillbook.model.expectation import ALERT
 from drillbook.model.units import Dimension
-from drillbook.probes import capacity, guardrail, moments, observed, requests
+from drillbook.probes import alerts, capacity, guardrail, moments, observed, requests
 from drillbook.probes.observed import LiveProbe
+from drillbook.probes.prometheus import engines
 from drillbook.probes.reading import Probe
 
+_PROMETHEUS: tuple[Probe, ...] = tuple(
+    LiveProbe(name, dimension, text) for name, (dimension, text) in engines.NAMES.items()
+)
 _SOURCES: tuple[tuple[Probe, ...], ...] = (
     requests.PROBES,
     capacity.PROBES,
     observed.PROBES,
     moments.PROBES,
     guardrail.PROBES,
+    _PROMETHEUS,
 )
 
 PROBES: Mapping[str, Probe] = {probe.name: probe for probes in _SOURCES for probe in probes}
@@ -29,4 +35,6 @@ def dimensions(custom: Mapping[str, Dimension] | None = None) -> dict[str, Dimen
 
 def lookup(name: str, dimension: Dimension | None) -> Probe:
     """The probe of an expectation. One that does not come with drillbook is read off what it observed live."""
+    if name.startswith(ALERT):
+        return alerts.Fires(name) if dimension is None else alerts.Firing(name)
     return PROBES.get(name) or LiveProbe(name, dimension or Dimension.COUNT)

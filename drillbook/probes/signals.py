@@ -6,7 +6,7 @@ custom probes that read 0 as long as all is well.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from drillbook.model.events import ObjectChanged, Observed
@@ -53,13 +53,14 @@ def label(event: Observed) -> str:
     return event.labels.get("replica") or event.labels.get("endpoint") or event.labels.get("alertname") or ""
 
 
-def _is_signal(probe: str) -> bool:
-    return ":" not in probe  # names with a colon are metrics kept as evidence: they have no good or bad
+def is_signal(probe: str, series: Sequence[tuple[float, Observed]]) -> bool:
+    """Metrics kept as evidence (their names have a colon) and queries have no good or bad."""
+    return ":" not in probe and not (series and "promql" in series[0][1].labels)
 
 
 def _polls(index: Indexed, since: float) -> Iterable[Turn]:
     for probe, series in index.observed.items():
-        if not _is_signal(probe):
+        if not is_signal(probe, series):
             continue
         good = 1.0 if probe == "health" else 0.0
         last: dict[str, tuple[float, bool]] = {}

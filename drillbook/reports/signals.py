@@ -15,7 +15,7 @@ import msgspec
 from drillbook.model.judgement import Clocks
 from drillbook.probes.capacity import engine_pods, short_of_capacity
 from drillbook.probes.index import Indexed
-from drillbook.probes.signals import EXPIRY_SECONDS, label
+from drillbook.probes.signals import EXPIRY_SECONDS, is_signal, label
 from drillbook.reports.clocks import overlap
 from drillbook.reports.heartbeat import heartbeat
 
@@ -46,8 +46,8 @@ def signals(index: Indexed, clocks: Clocks) -> tuple[Signal, ...]:
     readings: dict[tuple[str, str], list[tuple[float, bool | None]]] = {}
     for probe, series in index.observed.items():
         kind, rest = ("health", 1.0) if probe == "health" else ("alert", 0.0)
-        if ":" in probe:
-            continue  # a metric kept as evidence: it has no good or bad
+        if not is_signal(probe, series):
+            continue
         for moment, event in series:
             of = "endpoint" if "endpoint" in event.labels else label(event)
             path = event.labels.get("path", "/health")

@@ -32,7 +32,7 @@ async def find(kube: Kube, namespace: str, fronts: list[tuple[list[dict[str, Any
     services = await kube.list(paths.collection("v1", "services", namespace))
     tried: dict[str, str] = {}
     for pods, port in fronts:
-        for url in [url for service in services if _fronts(service, pods) for url in _addresses(service, port)]:
+        for url in [url for service in services if _fronts(service, pods) for url in addresses(service, port)]:
             if url not in tried:
                 try:
                     return await ask(url)
@@ -88,7 +88,7 @@ def _fronts(service: dict[str, Any], pods: list[dict[str, Any]]) -> bool:
     return any(selector.items() <= pod["metadata"].get("labels", {}).items() for pod in pods)
 
 
-def _addresses(service: dict[str, Any], usual: int) -> list[str]:
+def addresses(service: dict[str, Any], usual: int) -> list[str]:
     """URLs of a Service, those that work from outside the cluster first."""
     spec = service["spec"]
     ports = [port for port in spec.get("ports", []) if port.get("protocol", "TCP") == "TCP"]

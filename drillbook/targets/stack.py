@@ -37,6 +37,8 @@ class Stack(BaseModel):
     detect: str
     """A label selector that its pods, and no other stack's, match."""
     roles: dict[str, Role]
+    prometheus: tuple[str, ...] = ("app.kubernetes.io/name=prometheus", "operated-prometheus=true", "app=prometheus")
+    """Label selectors of the Service in front of its Prometheus: the usual charts', where a stack has no own."""
 
     def role(self, name: str) -> Role:
         """The role's labels.
