@@ -33,6 +33,7 @@ WHOLE = ("attack", "ecosystem", "failing_world")
 """Folders whose tests run whole drills, or others' tools, again and again: minutes, not seconds (`make test-whole`)."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist, which makes groups of what is marked by then
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         item.add_marker(pytest.mark.xdist_group(item.path.parent.name))  # a folder's tests share its sandbox

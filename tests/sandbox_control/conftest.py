@@ -234,12 +234,45 @@ def make_deployment() -> Callable[..., Any]:
     return deployment
 
 
-Kubectl = Callable[..., Awaitable[str]]
+class Kubectl:
+    """kubectl against the plane."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._environment = environment
+
+    async def __call__(self, *words: str, stdin: str = "", code: int = 0) -> str:
+        """Its output; fails on an exit code other than the expected one."""
+        process = await self._start(words, asyncio.subprocess.STDOUT)
+        async with asyncio.timeout(60):
+            out, _ = await process.communicate(stdin.encode())
+        assert process.returncode == code, f"kubectl {' '.join(words)}: {process.returncode}\n{out.decode()}"
+        return out.decode()
+
+    @contextlib.asynccontextmanager
+    async def following(self, *words: str) -> AsyncIterator[Callable[[], Awaitable[list[str]]]]:
+        """Within it, each call of the given function waits for the next line: its words."""
+        process = await self._start(words, asyncio.subprocess.DEVNULL)
+        lines = process.stdout
+        assert lines is not None
+
+        async def row() -> list[str]:
+            line = await lines.readline()
+            assert line, "kubectl has ended"
+            return line.decode().split()
+
+        yield row
+        process.kill()
+        await process.communicate()
+
+    async def _start(self, words: tuple[str, ...], stderr: int) -> asyncio.subprocess.Process:
+        pipe = asyncio.subprocess.PIPE
+        return await asyncio.create_subprocess_exec(
+            "kubectl", *words, env=self._environment, stdin=pipe, stdout=pipe, stderr=stderr
+        )
 
 
 @pytest.fixture
 async def kubectl(url: str, tmp_path: Path) -> Kubectl:
-    """Run kubectl against the plane: its output; fails on an exit code other than the expected one."""
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl is not installed")
     config = tmp_path / "kubeconfig"
@@ -255,20 +288,4 @@ async def kubectl(url: str, tmp_path: Path) -> Kubectl:
             }
         )
     )
-    environment = {**os.environ, "KUBECONFIG": str(config), "KUBECACHEDIR": str(tmp_path / "cache")}
-
-    async def run(*words: str, stdin: str = "", code: int = 0) -> str:
-        process = await asyncio.create_subprocess_exec(
-            "kubectl",
-            *words,
-            env=environment,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        async with asyncio.timeout(60):
-            out, _ = await process.communicate(stdin.encode())
-        assert process.returncode == code, f"kubectl {' '.join(words)}: {process.returncode}\n{out.decode()}"
-        return out.decode()
-
-    return run
+    return Kubectl({**os.environ, "KUBECONFIG": str(config), "KUBECACHEDIR": str(tmp_path / "cache")})

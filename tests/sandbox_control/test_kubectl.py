@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -120,12 +119,13 @@ async def test_a_node_is_cordoned_drained_and_uncordoned(kubectl, engine):
 
 
 async def test_a_watch_prints_rows_as_they_change(kubectl, engine):
-    watching = asyncio.create_task(kubectl("get", "deploy", "-w", "--request-timeout=1s"))
-    await asyncio.sleep(0.3)
-    await kubectl("scale", "deploy/engine", "--replicas=4")
-    rows = [line.split() for line in (await watching).splitlines()]
-    assert ["engine", "3/3"] in [row[:2] for row in rows]
-    assert ["engine", "4/4"] in [row[:2] for row in rows]
+    async with kubectl.following("get", "deploy", "-w") as rows:
+        async with asyncio.timeout(60):
+            while (await rows())[:2] != ["engine", "3/3"]:
+                pass
+            await kubectl("scale", "deploy/engine", "--replicas=4")
+            while (await rows())[:2] != ["engine", "4/4"]:
+                pass
 
 
 async def test_permissions_are_asked_for_and_taken_away(kubectl, api):
@@ -248,7 +248,7 @@ async def node_with_kubelet(api) -> Any:
     await runner.cleanup()
 
 
-async def test_logs_are_relayed_with_their_options(kubectl: Callable[..., Awaitable[str]], node_with_kubelet):
+async def test_logs_are_relayed_with_their_options(kubectl, node_with_kubelet):
     out = await kubectl("logs", "a", "--tail=5", "--previous")
     assert out == 'log of /containerLogs/default/a/vllm {"previous": "true", "tailLines": "5"}\n'
     assert (await kubectl("logs", "-f", "a")).endswith("and more\n")

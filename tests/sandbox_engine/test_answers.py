@@ -115,7 +115,7 @@ async def test_a_client_that_leaves_is_counted_as_an_abort(server: Server) -> No
 
 async def test_a_burst_beyond_the_queue_limit_gets_its_503_inside_a_200(server: Server) -> None:
     burst = [Stream() for _ in range(6)]
-    await asyncio.gather(*(server.stream(one, 20, 10) for one in burst))
+    await asyncio.gather(*(server.stream(one, 100, 10) for one in burst))
     refused = [one for one in burst if shape(one.events[-2]).startswith("error 503")]
     assert len(refused) == 4
     assert all(one.status == 200 and shape(one.events[-1]) == "done" for one in burst)

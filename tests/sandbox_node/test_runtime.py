@@ -106,7 +106,7 @@ class TestContainers:
         code, lines = await shell(client, runtime_process, script, mounts=mounts)
         assert code == 0, lines
         assert "valuevaluevalue" in lines[0]
-        assert lines[-1] == "read-only"
+        assert "read-only" in lines
         assert not any(Path(mount.target).exists() for mount in mounts)
 
     async def test_containers_die_when_the_runtime_is_killed(self, runtime_process, client, tmp_path):

@@ -40,7 +40,7 @@ def as_user(tmp_path: Path, prefix: list[str]) -> dict:
     if shutil.which("kubectl") is None or probe.returncode:
         pytest.skip("needs kubectl, and unshare to play another user")
     command = [*prefix, *UNSHARE, sys.executable, "-c", SCRIPT]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=90, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

@@ -90,7 +90,7 @@ async def test_what_we_made_is_deleted_and_a_namesake_is_not(kube, namespace):
 async def test_what_resists_deletion_is_a_failure(kube, namespace, monkeypatch):
     monkeypatch.setattr("drillbook.undo.operations.PAUSE", 0.01)
     made = await kube.create(place(namespace), {"metadata": {"name": "helper", "finalizers": ["example.com/stay"]}})
-    outcome = await carry_out(kube, DeleteObject(object=paths.ref(made, "configmaps")), seconds=1)
+    outcome = await carry_out(kube, DeleteObject(object=paths.ref(made, "configmaps")), seconds=5)
     assert outcome.state is EntryState.FAILED
     assert "finalizer" in outcome.detail
 

@@ -14,7 +14,7 @@ import os
 import selectors
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,16 @@ class _Container:
         self.pipes: dict[int, str] = {}
 
 
+@contextlib.contextmanager
+def socket_in(folder: Path) -> Iterator[str]:
+    """The runtime's socket, by a path that fits into an address (107 bytes) however deep the folder lies."""
+    directory = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{directory}/{SOCKET}"
+    finally:
+        os.close(directory)
+
+
 class Runtime:
     """Serve until SIGTERM. ``isolated``: each container gets PID, mount and UTS namespaces."""
 
@@ -61,10 +71,10 @@ class Runtime:
         self._clients: set[socket.socket] = set()
         self._stopping = False
         self._pid_namespace = _open("/proc/self/ns/pid") if isolated else -1
-        path = folder / SOCKET
-        path.unlink(missing_ok=True)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._listener.bind(str(path))
+        with socket_in(folder) as path:
+            Path(path).unlink(missing_ok=True)
+            self._listener.bind(path)
         self._listener.listen()
 
     def serve(self) -> None:

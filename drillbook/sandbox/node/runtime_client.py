@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from drillbook.errors import DrillbookError
-from drillbook.sandbox.node.runtime import LARGEST_MESSAGE, SOCKET
+from drillbook.sandbox.node.runtime import LARGEST_MESSAGE, socket_in
 from drillbook.sandbox.node.spec import ContainerRecord, ContainerSpec, Exit
 
 
@@ -25,7 +25,7 @@ class RuntimeClient:
     """One connection. ``on_exit`` is called with each container's id and end; ``on_lost`` once, when it breaks."""
 
     def __init__(self, folder: Path, on_exit: Callable[[str, Exit], None], on_lost: Callable[[], None]) -> None:
-        self._path = folder / SOCKET
+        self._folder = folder
         self._on_exit = on_exit
         self._on_lost = on_lost
         self.isolated = False
@@ -43,11 +43,12 @@ class RuntimeClient:
         end = loop.time() + deadline
         while True:
             try:
-                self._socket.connect(str(self._path))
+                with socket_in(self._folder) as path:
+                    self._socket.connect(path)
                 break
             except OSError as error:
                 if loop.time() > end:
-                    raise RuntimeCallError(f"the container runtime at {self._path} does not answer: {error}") from None
+                    raise RuntimeCallError(f"no container runtime answers in {self._folder}: {error}") from None
                 await asyncio.sleep(0.01)
         loop.add_reader(self._socket, self._receive)
 
