@@ -34,6 +34,7 @@ from drillbook.model.events import Phase, PhaseStarted, Planned, RunStarted
 from drillbook.model.plan import Plan
 from drillbook.model.verdict import RunStatus, UndoState
 from drillbook.probes.collectors import observers
+from drillbook.probes.collectors.evidence import EvidenceKeeper
 from drillbook.probes.names import ATTACKER
 from drillbook.targets.target import Target
 from drillbook.undo import lease as leases
@@ -99,13 +100,14 @@ async def drill(
             for check in checks:
                 recorder.emit(check)
             recorder.emit(Planned(plan=plan), sync=True)
-            looking = await observers(loaded.experiment, target, recorder.emit)
+            evidence = EvidenceKeeper(target.kube, folder, recorder.emit)
+            looking = await observers(loaded.experiment, target, recorder.emit, evidence)
             store = await _enter(stack, _guarded(loaded, target, run_id, folder, lease, plans.is_pod(guard)))
             load = target.traffic = await _enter(stack, _generator(loaded, target, folder, seed))
             configs = await _attacks(loaded, target, folder, redact=redact)
             attackers = [await _enter(stack, Attacker(config)) for config in configs]
         point_latest(folder)
-        injector = Injector(plan, target, store, recorder)
+        injector = Injector(plan, target, store, recorder, evidence)
         run = Run(
             loaded.experiment,
             recorder=recorder,

@@ -12,6 +12,7 @@ from drillbook.model.events import FaultChanged, FaultState, UndoRecorded
 from drillbook.model.plan import Plan, PlannedFault
 from drillbook.model.undo import EntryState, UndoEntry, UndoOperation
 from drillbook.model.verdict import UndoState
+from drillbook.probes.collectors.evidence import EvidenceKeeper
 from drillbook.targets.kube import REQUEST_SECONDS
 from drillbook.targets.target import Target
 from drillbook.undo.record import UndoStore
@@ -35,7 +36,10 @@ AFTER_UNDO = {
 class Injector:
     """Carries out the plan's faults, each on time and in a task of its own, and their undo."""
 
-    def __init__(self, plan: Plan, target: Target, store: UndoStore, recorder: Recorder) -> None:
+    def __init__(
+        self, plan: Plan, target: Target, store: UndoStore, recorder: Recorder, evidence: EvidenceKeeper
+    ) -> None:
+        self._evidence = evidence
         self._plan, self._target, self._store, self._recorder = plan, target, store, recorder
         self._steps: list[asyncio.Task[None]] = []
         self._held: set[str] = set()
@@ -93,6 +97,7 @@ class Injector:
             if operations:
                 self._striking.add(fault.id)
 
+        await self._evidence.before(fault.targets)
         self._tell(fault.id, FaultState.INJECTING)
         try:
             injected = await FAULTS[fault.fault].inject(fault, self._target, record)

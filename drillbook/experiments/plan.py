@@ -23,16 +23,13 @@ from drillbook.model.experiment import Experiment
 from drillbook.model.plan import Permission, Plan, PlannedFault
 from drillbook.model.request import Outcome, Stream
 from drillbook.model.units import show
-from drillbook.probes.collectors.kubernetes import KINDS
+from drillbook.probes.collectors.kinds import KINDS, NEEDED
 from drillbook.targets.target import Target
 from drillbook.undo import watchdog_pod
 
 
 def _watched() -> tuple[Permission, ...]:
-    kinds = [(version.rpartition("/")[0], plural) for version, plural in KINDS.values()]
-    return tuple(
-        Permission(verb=verb, group=group, resource=plural) for group, plural in kinds for verb in ("list", "watch")
-    )
+    return tuple(need for kind in NEEDED for need in KINDS[kind].permissions())
 
 
 BASE_PERMISSIONS = (

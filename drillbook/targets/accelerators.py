@@ -22,12 +22,12 @@ PREFIXES = ("nvidia.com/mig-",)
 
 def count(pod: dict[str, Any]) -> int:
     """Devices in the limits of a pod's containers; 0 where they come by DRA claims, which have no limit to read."""
-    total = 0
-    for container in pod["spec"].get("containers", []):
-        for name, amount in container.get("resources", {}).get("limits", {}).items():
-            if name in EXACT or name.startswith(PREFIXES):
-                total += int(amount)
-    return total
+    return sum(amount(each.get("resources", {}).get("limits", {})) for each in pod["spec"].get("containers", []))
+
+
+def amount(resources: dict[str, Any]) -> int:
+    """Devices among resources: a container's limits, or what a node can give."""
+    return sum(int(value) for name, value in resources.items() if name in EXACT or name.startswith(PREFIXES))
 
 
 def holder(pod: dict[str, Any]) -> str:

@@ -11,8 +11,10 @@ from drillbook.model.events import AnyEvent
 from drillbook.model.experiment import Experiment
 from drillbook.probes import registry
 from drillbook.probes.collectors.custom import Sampler
+from drillbook.probes.collectors.evidence import EvidenceKeeper
 from drillbook.probes.collectors.health import HealthPoller
-from drillbook.probes.collectors.kubernetes import KINDS, KubernetesWatcher
+from drillbook.probes.collectors.kinds import KINDS
+from drillbook.probes.collectors.kubernetes import KubernetesWatcher
 from drillbook.probes.collectors.links import LinkListener
 from drillbook.probes.custom import CustomProbe, declared_in
 from drillbook.targets.target import Target
@@ -30,7 +32,9 @@ class Observers(NamedTuple):
     """
 
 
-async def observers(experiment: Experiment, target: Target, emit: Callable[[AnyEvent], object]) -> Observers:
+async def observers(
+    experiment: Experiment, target: Target, emit: Callable[[AnyEvent], object], evidence: EvidenceKeeper
+) -> Observers:
     """What observes this run.
 
     Raises:
@@ -39,12 +43,14 @@ async def observers(experiment: Experiment, target: Target, emit: Callable[[AnyE
 
     """
     samplers = [Sampler(probe, target, emit) for probe in custom_probes(experiment)]
-    watcher = KubernetesWatcher(target.kube, target, emit)
+    watcher = KubernetesWatcher(target.kube, target, emit, evidence.notice)
     poller = HealthPoller(await target.endpoint(), watcher.engines, emit)
     watches = [functools.partial(watcher.follow, kind) for kind in KINDS]
     linked = any(step.fault.startswith("link-") for step in experiment.method)
     listening = [LinkListener(target, emit).run] if linked else []
-    return Observers([*watches, poller.run, *listening, *(sampler.run for sampler in samplers)], watcher.listed.wait)
+    return Observers(
+        [*watches, evidence.run, poller.run, *listening, *(sampler.run for sampler in samplers)], watcher.listed.wait
+    )
 
 
 def custom_probes(experiment: Experiment) -> list[CustomProbe]:

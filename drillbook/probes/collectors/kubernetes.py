@@ -1,4 +1,4 @@
-"""Watches pods, workloads, endpoints and events, and writes down each change that says something new."""
+"""Watches pods, workloads, endpoints, events, nodes and autoscalers, and writes down each change that is news."""
 
 from __future__ import annotations
 
@@ -7,21 +7,16 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from drillbook.model.events import AnyEvent, ObjectChanged
+from drillbook.model.events import AnyEvent, Noted, ObjectChanged
 from drillbook.probes.capacity import ENGINE_ROLES
 from drillbook.probes.collectors import engines
+from drillbook.probes.collectors.kinds import KINDS
 from drillbook.probes.collectors.summaries import Json, summarise
 from drillbook.targets import paths
+from drillbook.targets.answers import ForbiddenError, NotFoundError
 from drillbook.targets.target import Target
 from drillbook.targets.watching import Change
 
-KINDS = {
-    "Pod": ("v1", "pods"),
-    "Deployment": ("apps/v1", "deployments"),
-    "StatefulSet": ("apps/v1", "statefulsets"),
-    "EndpointSlice": ("discovery.k8s.io/v1", "endpointslices"),
-    "Event": ("v1", "events"),
-}
 CHANGES = {"PRESENT": "present", "ADDED": "added", "MODIFIED": "modified", "DELETED": "deleted"}
 
 
@@ -42,26 +37,49 @@ class KubernetesWatcher:
     kube: Watcher
     target: Target
     emit: Callable[[AnyEvent], object]
+    on_pod: Callable[[Json], object] = lambda _: None
+    """Told each pod of a role as it is now."""
     listed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once the first list of every kind has been told."""
     _awaited: set[str] = field(default_factory=lambda: set(KINDS))
     _seen: dict[str, tuple[str, Json]] = field(default_factory=dict)
     _urls: dict[str, tuple[str, str]] = field(default_factory=dict)
+    _nodes: dict[str, Json] = field(default_factory=dict)
+    _hosts: set[str] = field(default_factory=set)
 
     def engines(self) -> dict[str, str]:
         """Base URL of each engine pod that runs now, by its name."""
         return dict(self._urls.values())
 
     async def follow(self, kind: str) -> None:
-        """Watch one kind. Raises what ``Kube.watch`` raises: refused, or never answered."""
-        version, plural = KINDS[kind]
-        async for change in self.kube.watch(paths.collection(version, plural, self.target.namespace)):
-            if change.type != "BOOKMARK":
-                self.take(kind, change)
-                continue
-            self._awaited.discard(kind)
-            if not self._awaited:
-                self.listed.set()
+        """Watch one kind, in the newest version that the target serves.
+
+        Raises what ``Kube.watch`` raises: refused, or never answered. What is not needed is done without.
+        """
+        watched = KINDS[kind]
+        places = list(watched.places)
+        while places:
+            version, plural = places.pop(0)
+            place = paths.collection(version, plural, self.target.namespace if watched.namespaced else "")
+            try:
+                async for change in self.kube.watch(place):
+                    if change.type == "BOOKMARK":
+                        self._told_all(kind)
+                    else:
+                        self.take(kind, change)
+            except (NotFoundError, ForbiddenError) as error:
+                if places and isinstance(error, NotFoundError):
+                    continue
+                if watched.needed:
+                    raise
+                self._told_all(kind)
+                self.emit(Noted(actor="watch", text=f"not watched: {error.message}"))
+
+    def _told_all(self, kind: str) -> None:
+        """The first list of this kind is through, or there will be none."""
+        self._awaited.discard(kind)
+        if not self._awaited:
+            self.listed.set()
 
     def take(self, kind: str, change: Change) -> None:
         """Write one change down, if it says something new."""
@@ -73,6 +91,11 @@ class KubernetesWatcher:
         summary = {**before, **_known(kind, change.object)} if gone else summarise(kind, change.object)
         if kind == "Pod":
             self._note_address(uid, role, change)
+            if role and not gone:
+                self._note_host(summary["node"])
+                self.on_pod(change.object)
+        if kind == "Node" and not self._is_host(change.object, change.type):
+            return
         if (kind in ("Pod", "Deployment", "StatefulSet") and not role) or (
             kind == "Event" and change.type == "PRESENT"
         ):
@@ -94,6 +117,22 @@ class KubernetesWatcher:
                 summary=summary,
             )
         )
+
+    def _is_host(self, node: Json, change: str) -> bool:
+        """Whether a pod of the deployment is or was on it; of the others only the latest state is kept in mind."""
+        name = str(node["metadata"]["name"])
+        if change == "DELETED":
+            self._nodes.pop(name, None)
+        else:
+            self._nodes[name] = node
+        return name in self._hosts
+
+    def _note_host(self, name: str) -> None:
+        """A node counts from the first pod of the deployment on."""
+        if name and name not in self._hosts:
+            self._hosts.add(name)
+            if name in self._nodes:
+                self.take("Node", Change("PRESENT", self._nodes[name]))
 
     def _role(self, kind: str, obj: Json) -> str:
         """The role of a pod, or of the pods that a workload makes."""

@@ -23,6 +23,10 @@ def summarise(kind: str, obj: Json) -> Json:
                 "message": obj.get("message") or obj.get("note") or "",
                 "object": f"{str(about.get('kind', '')).lower()}/{about.get('name', '')}",
             }
+        case "Node":
+            return node(obj)
+        case "HorizontalPodAutoscaler":
+            return autoscaler(obj)
         case _:
             return workload(obj)
 
@@ -83,3 +87,31 @@ def ready_endpoints(obj: Json) -> list[str]:
         if (endpoint.get("conditions") or {}).get("ready") is not False
     ]
     return sorted(name for name in names if name)
+
+
+def node(obj: Json) -> Json:
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    conditions: dict[str, Json] = {each["type"]: each for each in status.get("conditions") or ()}
+    ready = conditions.get("Ready", {})
+    return {
+        "ready": ready.get("status") == "True",
+        "reason": ready.get("reason", ""),
+        "unschedulable": bool(spec.get("unschedulable")),
+        "taints": sorted(f"{each['key']}:{each['effect']}" for each in spec.get("taints") or ()),
+        "gpus": accelerators.amount(status.get("allocatable") or {}),
+    }
+
+
+def autoscaler(obj: Json) -> Json:
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    about = spec.get("scaleTargetRef") or {}
+    conditions = status.get("conditions") or ()
+    return {
+        "target": f"{str(about.get('kind', '')).lower()}/{about.get('name', '')}",
+        "min": spec.get("minReplicas", 1),
+        "max": spec.get("maxReplicas"),
+        "current": status.get("currentReplicas") or 0,
+        "desired": status.get("desiredReplicas") or 0,
+        "limited": any(each.get("type") == "ScalingLimited" and each.get("status") == "True" for each in conditions),
+        "active": not any(each.get("type") == "ScalingActive" and each.get("status") == "False" for each in conditions),
+    }
