@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Sequence
 
 from drillbook.sandbox.engine.conversation import Turn
+from drillbook.sandbox.engine.obedience import obeyed
 
 WORDS = """
     the a of to and in is it that as for with on at by from or be are was this which when each all one can has had
@@ -33,17 +34,24 @@ def tokens(text: str) -> list[str]:
 
 
 class Reply:
-    """One answer: its natural length, and its tokens' text, which goes on for as long as it is asked for."""
+    """One answer: its natural length, and its tokens' text, which goes on for as long as it is asked for.
+
+    First comes what the model was asked to say, where it obeys; all else is words.
+    """
 
     def __init__(self, turns: Sequence[Turn], seed: int) -> None:
         prompt = "\n".join(f"{turn.role}: {turn.text}" for turn in turns)
         self._random = random.Random(zlib.crc32(prompt.encode()) ^ seed)  # noqa: S311 -- repeatable, not secret
-        self.natural = self._random.randint(SHORTEST, LONGEST)
+        self._told = tokens(obeyed(turns))[::-1]
+        self.natural = len(self._told) or self._random.randint(SHORTEST, LONGEST)
         self._space = ""
         self._fresh = True
 
     def token(self) -> str:
         """The next token's text."""
+        if self._told:
+            self._space = " "
+            return self._told.pop()
         word = self._random.choice(WORDS)
         text = self._space + (word.capitalize() if self._fresh else word)
         self._space = " "

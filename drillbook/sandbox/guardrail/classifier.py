@@ -19,7 +19,7 @@ from drillbook.sandbox.guardrail.rules import judge
 from drillbook.sandbox.guardrail.series import ClassifierSeries
 from drillbook.sandbox.guardrail.settings import ClassifierSettings
 
-TITLE = "guardrail-classifier"
+TITLE = "guardrail-worker"
 """The title of the process that judges; a fault finds it by this."""
 
 
