@@ -154,7 +154,7 @@ async def _start(config: SandboxConfig, replicas: int | None, on_progress: Calla
     endpoint, next_look = None, clock.monotonic() + 3.0
     while True:
         endpoint = endpoint or await stack.endpoint(kube, stack.LAYOUTS[config.stack].front)
-        if endpoint is not None and await stack.serves(endpoint) and not await stack.missing(kube):
+        if endpoint is not None and (not count or (await stack.serves(endpoint) and not await stack.missing(kube))):
             break
         if clock.monotonic() > next_look:
             next_look += 3.0
@@ -311,8 +311,11 @@ async def control_up(name: str = "default") -> None:
 
 
 async def _answers(sandbox: Sandbox) -> bool:
+    kube = Kube(sandbox.api_url)
     try:
-        return not await stack.missing(Kube(sandbox.api_url)) and await stack.serves(sandbox.endpoint)
+        if not await stack.wants_engines(kube):
+            return await kube.is_ready()
+        return not await stack.missing(kube) and await stack.serves(sandbox.endpoint)
     except UnreachableError:
         return False
 

@@ -20,6 +20,11 @@ NAMESPACE = "llm"
 MODEL = "tiny-llama"
 ROUTER_SERVICE = "vllm-router-service"
 ENGINE_IMAGE = "vllm/vllm-openai"
+_WORKLOADS = {
+    f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments": "availableReplicas",
+    f"/apis/leaderworkerset.x-k8s.io/v1/namespaces/{NAMESPACE}/leaderworkersets": "readyReplicas",
+}
+"""Where a stack's workloads are, and how many of their replicas are there by which field of their status."""
 FALLBACK = "fallback-model"
 """The Deployment of a model that stands by for the engines, and is none of them."""
 
@@ -176,12 +181,16 @@ async def trouble(kube: Kube) -> str:
     return ""
 
 
+async def wants_engines(kube: Kube) -> bool:
+    """False where all engines are scaled to 0: then no router is ever ready."""
+    engines = [each for path in _WORKLOADS for each in await kube.items(path) if _is_engine(each)]
+    return not engines or any(each["spec"]["replicas"] for each in engines)
+
+
 async def missing(kube: Kube) -> list[str]:
     """What is not yet as the manifests say, in words; empty when all replicas and all groups are there."""
     rows = []
-    groups = f"/apis/leaderworkerset.x-k8s.io/v1/namespaces/{NAMESPACE}/leaderworkersets"
-    for path, field in ((f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments", "availableReplicas"),
-                        (groups, "readyReplicas")):  # fmt: skip
+    for path, field in _WORKLOADS.items():
         for workload in await kube.items(path):
             wanted, there = workload["spec"]["replicas"], workload.get("status", {}).get(field, 0)
             if there < wanted:

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import urllib.request
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def traces(folder: Path) -> list[str]:
     return found + [str(path) for path in (folder, Path("/dev/shm", f"drillbook-{tag}")) if path.exists()]
 
 
-async def eventually(ask, seconds: float = 20.0):
+async def eventually(ask, seconds: float = 60.0):
     """Poll until ``ask()`` is true, and return it."""
     end = clock.monotonic() + seconds
     while True:
@@ -220,3 +221,24 @@ async def test_names_and_engines_that_cannot_be_are_refused_before_anything_star
     with pytest.raises(PreflightError, match="Python"):
         await lifecycle.up("x", engine="vllm", vllm_python="/nowhere/python")
     assert "x" not in lifecycle.names()
+
+
+async def test_a_sandbox_without_engines_is_a_cluster_alone_whose_control_plane_the_command_line_stops(home):
+    def drillbook(*words: str, code: int = 0) -> str:
+        command = [sys.executable, "-m", "drillbook", "sandbox", *words, "--name", "bare"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    assert "is not up" in drillbook("control-plane", "stop", code=4)
+    drillbook("up", "--replicas", "0")
+    try:
+        assert "is up already" in drillbook("up", "--replicas", "0")
+        found = lifecycle.find("bare")
+        assert await Kube(found.api_url).items(ENGINES) == []
+        assert "is gone" in drillbook("control-plane", "stop")
+        assert not await Kube(found.api_url).is_ready()
+        assert "answers again" in drillbook("control-plane", "start")
+        assert await Kube(found.api_url).is_ready()
+    finally:
+        drillbook("down")
