@@ -148,5 +148,5 @@ def _of_names(row: Prompt) -> Iterator[tuple[str, str]]:
             yield f"{name!r} is no technique of MITRE ATLAS", "for example AML.T0051.000"
     try:
         re.compile(row.violation)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         yield f"the violation is no pattern: {error}", "it is a regular expression of Python"

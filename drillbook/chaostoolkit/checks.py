@@ -95,7 +95,8 @@ class _Check:
             return
         self.each((*path, "controls"), value.get("controls"), self.control)
         self.each((*path, "probes"), value.get("probes"), self.activity)
-        for index, probe in enumerate(value.get("probes") or ()):
+        probes = value.get("probes")
+        for index, probe in enumerate(probes if isinstance(probes, list) else ()):
             if isinstance(probe, dict) and "tolerance" not in probe and "ref" not in probe:
                 self.say((*path, "probes", index), "a probe of the hypothesis needs a 'tolerance'")
 
@@ -139,7 +140,7 @@ class _Check:
 
     def provider(self, path: Path, value: Any) -> None:
         kind = value.get("type") if isinstance(value, dict) else None
-        if kind not in keys.PROVIDERS:
+        if not isinstance(kind, str) or kind not in keys.PROVIDERS:
             if not isinstance(value, dict):
                 self.say(path, "a provider is a mapping with its type")
             else:
@@ -166,7 +167,7 @@ class _Check:
                 self.say(path, "an empty tolerance allows nothing", on_key=True)
             return
         kind = value.get("type")
-        if kind not in keys.TOLERANCES:
+        if not isinstance(kind, str) or kind not in keys.TOLERANCES:
             self.say(
                 (*path, "type") if kind else path,
                 f"no tolerance type is called {str(kind)[:60]!r}",
@@ -193,7 +194,7 @@ class _Check:
             return
         try:
             re.compile(limit) if kind == "regex" else jsonpath.parse(limit)
-        except (re.error, ValueError) as error:
+        except (re.error, ValueError, OverflowError, RecursionError) as error:
             self.say(place, f"this {'pattern' if kind == 'regex' else 'path'} cannot be read: {error}")
 
     def control(self, path: Path, value: Any) -> None:

@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from functools import cache
 
-from jinja2 import Environment, StrictUndefined, TemplateError, meta
+from jinja2 import Environment, StrictUndefined, TemplateError, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from drillbook.playbooks.playbook import PLACEHOLDERS
@@ -30,12 +30,20 @@ def fill(text: str, names: Mapping[str, str], language: Language) -> str:
 
 
 def wrong(text: str) -> str:
-    """What is wrong with a text as a template; empty where nothing is."""
+    """What is wrong with a text as a template; empty where nothing is.
+
+    Only placeholders are filled in: a playbook says what to do, and does nothing itself.
+    """
     try:
-        found = meta.find_undeclared_variables(_environment(Language.PROSE).parse(text))
+        tree = _environment(Language.PROSE).parse(text)
     except TemplateError as error:
         return f"this is no template: {error.message}"
-    unknown = sorted(found - PLACEHOLDERS.keys())
+    except RecursionError:
+        return "this is no template: it is nested too deep"
+    parts = [part for node in tree.body for part in (node.nodes if isinstance(node, nodes.Output) else [node])]
+    if any(not isinstance(part, nodes.TemplateData | nodes.Name) for part in parts):
+        return "a text only names what is filled in, as in {{ pod }}: no statements, filters or calls"
+    unknown = sorted({part.name for part in parts if isinstance(part, nodes.Name)} - PLACEHOLDERS.keys())
     return f"no placeholder is called {', '.join(map(repr, unknown))}" if unknown else ""
 
 

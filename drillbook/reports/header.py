@@ -91,8 +91,11 @@ def header(history: History, judgement: Judgement) -> Header:
 
 
 def utc(wall: float) -> str:
-    """Seconds since the epoch as ``2026-11-18T10:26:40Z``."""
-    return datetime.fromtimestamp(wall, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """Seconds since the epoch as ``2026-11-18T10:26:40Z``; no text of what lies outside of all calendars."""
+    try:
+        return datetime.fromtimestamp(wall, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return ""
 
 
 def _done(history: History) -> str:
