@@ -41,7 +41,8 @@ _NAME = click.option(
     default="production-stack",
     show_default=True,
     metavar="STACK",
-    help="Which manifests: production-stack, distributed (one engine over two pods), pipeline (the same, by layers).",
+    help="Which manifests: production-stack, distributed (one engine over two pods), pipeline (the same, by layers), "
+    "guardrailed (behind a guardrail gateway).",
 )
 @click.option(
     "--replicas", type=click.IntRange(0, 200), help="Engines (3 of sim, 2 of vllm; 1 where one has several pods)."

@@ -7,7 +7,6 @@ where the report is to be redacted.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 
 import msgspec
 
@@ -22,6 +21,7 @@ from drillbook.reports.intervals import Interval, newcombe, wilson
 
 LONGEST = 140
 """Characters of a prompt or an answer that a report shows."""
+UNDER_FAULT = "under fault"
 MOST = 8
 """Examples."""
 _WORST = (
@@ -102,6 +102,11 @@ class GuardrailFacts(msgspec.Struct, frozen=True, kw_only=True):
     examples: tuple[GuardExample, ...]
     redacted: bool
 
+    def figure(self, name: str, phase: str) -> GuardFigure | None:
+        """One share in one phase."""
+        rows = (figure for row in self.phases if row.name == phase for figure in row.figures)
+        return next((figure for figure in rows if figure.name == name), None)
+
 
 def guardrails(index: Indexed, *, width: float, redact: bool = False) -> GuardrailFacts | None:
     """None where no attacks ran. ``width`` is that of the charts' bins, in seconds."""
@@ -132,7 +137,7 @@ def _phases(index: Indexed) -> tuple[GuardPhase, ...]:
     end = spans[Phase.VERIFY].start if Phase.VERIFY in spans else index.end
     rows = [
         ("baseline", Span(spans[Phase.BASELINE].start, injected)),
-        ("under fault", Span(injected, index.watched_until)),
+        (UNDER_FAULT, Span(injected, index.watched_until)),
         ("after the undo", Span(index.watched_until, end)),
     ]
     shares = [probe for probe in guardrail.PROBES if isinstance(probe, Share)]
@@ -241,8 +246,3 @@ def wordless(record: AttackRecord) -> AttackRecord:
 def _cut(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
-
-
-def figures(phases: Sequence[GuardPhase], name: str) -> list[GuardFigure]:
-    """One figure in all phases."""
-    return [figure for phase in phases for figure in phase.figures if figure.name == name]

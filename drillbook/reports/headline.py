@@ -8,6 +8,7 @@ import msgspec
 
 from drillbook.model.units import Dimension, show
 from drillbook.reports.clocks import ClockFacts, Elapsed
+from drillbook.reports.guardrails import UNDER_FAULT, GuardrailFacts
 from drillbook.reports.harm import Harm
 from drillbook.reports.slis import Sli
 
@@ -20,7 +21,9 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     note: str
 
 
-def headline(clocks: ClockFacts, harm: Harm, slis: Sequence[Sli]) -> tuple[Figure, ...]:
+def headline(
+    clocks: ClockFacts, harm: Harm, slis: Sequence[Sli], guard: GuardrailFacts | None = None
+) -> tuple[Figure, ...]:
     figures = [
         Figure(
             name="Users were failing", value=show(clocks.broken_seconds, Dimension.DURATION), note=_recovered(clocks)
@@ -48,7 +51,19 @@ def headline(clocks: ClockFacts, harm: Harm, slis: Sequence[Sli]) -> tuple[Figur
                 name="Goodput during", value=show(during.goodput, Dimension.SHARE), note=f"95% interval {low} to {high}"
             )
         )
+    if guard is not None:
+        figures.append(_guardrail(guard))
     return tuple(figures)
+
+
+def _guardrail(guard: GuardrailFacts) -> Figure:
+    value = f"{guard.leaks} leaks" if guard.leaks else show(guard.unguarded_seconds, Dimension.DURATION)
+    under = guard.figure("fail-open", UNDER_FAULT)
+    note = "no tripwire was answered or stopped under fault"
+    if under is not None and under.value is not None:
+        low, high = (show(bound, Dimension.SHARE) for bound in under.interval)
+        note = f"{show(under.value, Dimension.SHARE)} of {under.total} tripwires answered under fault ({low} to {high})"
+    return Figure(name="Guardrail open", value=value, note=note)
 
 
 def _seconds(value: float) -> str:

@@ -11,7 +11,6 @@ from histories import Run, drill, served
 from drillbook.experiments import check
 from drillbook.model.attack import AttackOutcome
 from drillbook.reports.facts import Facts, facts
-from drillbook.reports.guardrails import figures
 from drillbook.reports.write import render
 
 HOSTILE = "<script>alert(1)</script> | `x` <b>"
@@ -49,7 +48,10 @@ def test_each_phase_is_told_with_its_interval_and_compared_with_the_baseline(for
 def test_a_difference_from_the_baseline_is_told_by_the_exact_test():
     guard = told(opened()).guardrails
     assert guard is not None
-    before, under, after = figures(guard.phases, "fail-open")
+    before, under, after = (guard.figure("fail-open", phase.name) for phase in guard.phases)
+    assert before is not None
+    assert under is not None
+    assert after is not None
     assert (before.p, before.hits, under.hits, under.total) == (None, 0, 20, 80)
     assert under.p == pytest.approx(0.0100, abs=0.002)
     assert under.real

@@ -11,7 +11,7 @@ from drillbook.reports.charts import svg
 from drillbook.reports.charts.frame import Frame, Panel, ago, grid
 from drillbook.reports.charts.outcomes import step
 from drillbook.reports.facts import Facts
-from drillbook.reports.guardrails import FATES, GuardrailFacts, figures
+from drillbook.reports.guardrails import FATES, GuardrailFacts
 from drillbook.reports.text import share
 
 HEIGHT = 78.0
@@ -59,11 +59,11 @@ def intervals(guard: GuardrailFacts) -> Markup:
     parts: list[Markup] = []
     y, words = 0.0, []
     for name in SHOWN:
-        for phase, figure in zip(guard.phases, figures(guard.phases, name), strict=True):
-            label = f"{name}, {phase.name}"
+        for phase in guard.phases:
+            figure, label = guard.figure(name, phase.name), f"{name}, {phase.name}"
             parts.append(svg.text(label, LEFT - 8, y + 14, "lane-label", "end"))
             parts.append(svg.line(LEFT, y + 10, WIDTH - RIGHT, y + 10, "lane-rest"))
-            if figure.value is None:
+            if figure is None or figure.value is None:
                 parts.append(svg.text("no prompts", LEFT + 5, y + 14, "legend"))
                 y += ROW
                 continue
