@@ -47,8 +47,8 @@ class Evidence:
 
     @property
     def words(self) -> str:
-        """The text as it compares: one line, without the space around it."""
-        return " ".join(self.text.split())
+        """The text as it compares: one line, without the space around it, its apostrophes straight."""
+        return " ".join(self.text.replace("\u2019", "'").split())
 
     @property
     def cut_off(self) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from types import SimpleNamespace
 
 import aiohttp
@@ -153,8 +154,12 @@ class Exchange:
         )
 
     def answer(self) -> Answer:
-        """What became of it, and all that was said."""
-        return Answer(self.record(), "".join(self.heard.text), self.headers, tuple(self.events or ()), self.body)
+        """What became of it, and all that was said, but for secrets of ours that were said back."""
+        events, body, text = tuple(self.events or ()), self.body, "".join(self.heard.text)
+        if self._secrets:
+            events = tuple(event._replace(data=self._redacted(event.data)) for event in events)
+            body, text = self._redacted(body.decode("utf-8", "replace")).encode(), self._redacted(text)
+        return Answer(self.record(), text, self.headers, events, body)
 
     def _begin(self, response: aiohttp.ClientResponse) -> None:
         self._first_byte = clock.monotonic()
@@ -241,9 +246,13 @@ class Exchange:
         self._trouble = one_line(told) + (" (on a kept-alive connection)" if stale else "")
 
     def _redacted(self, text: str) -> str:
-        """A server may repeat what we sent, whole or without its ``Bearer``."""
-        for name, value in self.order.headers.items():
-            if name.lower() not in _OPEN_HEADERS:
-                for secret in (value, *(word for word in value.split() if len(word) >= _SECRET)):
-                    text = text.replace(secret, "***")
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
         return text
+
+    @cached_property
+    def _secrets(self) -> tuple[str, ...]:
+        """What a server may repeat of what we sent: secret headers, whole or without their ``Bearer``."""
+        hidden = [value for name, value in self.order.headers.items() if name.lower() not in _OPEN_HEADERS]
+        words = [word for value in hidden for word in value.split() if len(word) >= _SECRET]
+        return (*hidden, *words)
