@@ -75,7 +75,7 @@ class BadRollout:
             hold=step.for_,
             summary=f"roll out {_words(step)} to {ref}: at once {radius.pods} of {len(pods)} pods are taken away",
             targets=(ref,),
-            calls=(fields.call(undo, "a new revision"),),
+            calls=(fields.call(undo, now, "a new revision"),),
             undo=(undo,),
             undo_summary=f"the former template of {ref} (as `kubectl rollout undo`), while it is still ours",
             radius=radius,
@@ -98,7 +98,7 @@ class BadRollout:
             raise RefusedError(error.message, error.hint) from error
         answer = await golden.ask(target) if how == "garbage" else ""
         await record((undo,))
-        doubt = await fields.write(undo, target)
+        doubt = await fields.write(undo, now, target)
         return Injected(f"{ref} has a new revision{doubt}", undo=(undo,), seen={"answer": answer, "since": {}})
 
     async def verify(self, planned: PlannedFault, injected: Injected, target: Target, seconds: float) -> Bite:

@@ -30,37 +30,38 @@ async def current(ref: ObjectRef, target: Target) -> Json:
 
 
 def undo(ref: ObjectRef, now: Json, wanted: Mapping[Path, Any], *, subresource: str = "") -> RestoreFields:
-    """What puts the fields back that ``wanted`` will change; those that hold it already are left out.
-
-    A field whose parent is missing cannot be added by a patch: the first parent that is missing is written whole.
-    """
+    """What puts the fields back that ``wanted`` will change; those that hold it already are left out."""
     changes = []
     for path, wrote in wanted.items():
-        parents = len(path) - 1
-        while parents > 0 and not value_at(now, path[:parents])[0]:
-            wrote = {path[parents]: wrote}
-            parents -= 1
-        field = path[: parents + 1]
-        existed, before = value_at(now, field)
+        existed, before = value_at(now, path)
         if not existed or before != wrote:
-            changes.append(FieldChange(path=field, existed=existed, before=before, wrote=wrote))
+            changes.append(FieldChange(path=path, existed=existed, before=before, wrote=wrote))
     return RestoreFields(object=ref, fields=tuple(changes), subresource=subresource)
 
 
-def patch(operation: RestoreFields) -> Objects:
+def patch(operation: RestoreFields, now: Json) -> Objects:
     """The JSON Patch (RFC 6902) that writes what ``operation`` undoes; it fails where anything changed meanwhile."""
     steps: Objects = [{"op": "test", "path": "/metadata/uid", "value": operation.object.uid}]
+    made: set[Path] = set()
     for field in operation.fields:
+        for end in range(1, len(field.path)):
+            parent = field.path[:end]
+            if parent not in made and not value_at(now, parent)[0]:
+                made.add(parent)
+                steps.append({"op": "add", "path": pointer(parent), "value": {}})
         path = pointer(field.path)
         if field.existed:
             steps.append({"op": "test", "path": path, "value": field.before})
         steps.append({"op": "replace" if field.existed else "add", "path": path, "value": field.wrote})
+    if made:  # a parent that someone else makes at the same moment would be overwritten
+        version = {"op": "test", "path": "/metadata/resourceVersion", "value": now["metadata"]["resourceVersion"]}
+        steps.insert(1, version)
     return steps
 
 
-def call(operation: RestoreFields, why: str) -> Call:
+def call(operation: RestoreFields, now: Json, why: str) -> Call:
     """The request as a plan shows it."""
-    return Call(verb="PATCH", path=where(operation), body=str(patch(operation)), why=why)
+    return Call(verb="PATCH", path=where(operation), body=str(patch(operation, now)), why=why)
 
 
 def where(operation: RestoreFields) -> str:
@@ -68,13 +69,13 @@ def where(operation: RestoreFields) -> str:
     return "/".join(filter(None, (paths.of(operation.object), operation.subresource)))
 
 
-async def write(operation: RestoreFields, target: Target) -> str:
+async def write(operation: RestoreFields, now: Json, target: Target) -> str:
     """Send the patch. Answers what is uncertain, as ``strike`` does.
 
     :raises RefusedError: someone else wrote the fields at the same moment, or the server does not take them.
     """
     try:
-        return await strike([target.kube.patch(where(operation), patch(operation), "json")])
+        return await strike([target.kube.patch(where(operation), patch(operation, now), "json")])
     except (ConflictError, InvalidError) as error:
         raise RefusedError(f"{operation.object} was changed by someone else, or may not be so: {error}") from error
 

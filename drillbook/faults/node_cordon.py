@@ -38,7 +38,7 @@ class NodeCordon:
             hold=step.for_,
             summary=f"cordon {place.ref}; its {len(place.pods)} pods of {target.namespace} stay",
             targets=(place.ref,),
-            calls=(fields.call(undo, "cordon"),),
+            calls=(fields.call(undo, place.obj, "cordon"),),
             undo=(undo,),
             undo_summary=f"uncordon {place.ref}",
             radius=nodes.UNTOUCHED,
@@ -47,11 +47,12 @@ class NodeCordon:
 
     async def inject(self, planned: PlannedFault, target: Target, record: Record) -> Injected:
         (ref,) = planned.targets
-        undo = fields.undo(ref, await fields.current(ref, target), {nodes.UNSCHEDULABLE: True})
+        now = await fields.current(ref, target)
+        undo = fields.undo(ref, now, {nodes.UNSCHEDULABLE: True})
         if not undo.fields:
             raise RefusedError(f"{ref} was cordoned already before the fault")
         await record((undo,))
-        doubt = await fields.write(undo, target)
+        doubt = await fields.write(undo, now, target)
         return Injected(f"{ref} cordoned{doubt}", undo=(undo,))
 
     async def verify(self, planned: PlannedFault, injected: Injected, target: Target, seconds: float) -> Bite:

@@ -49,7 +49,7 @@ class NodeDrain:
             hold=step.for_,
             summary=f"drain {place.ref}: evict {len(refs)} pods of {target.namespace}",
             targets=(place.ref, *refs),
-            calls=(fields.call(undo, "cordon"), *evictions.calls(refs)),
+            calls=(fields.call(undo, place.obj, "cordon"), *evictions.calls(refs)),
             undo=(undo,),
             undo_summary=f"uncordon {place.ref}; the pods' controllers replace them meanwhile",
             radius=await radius(place.pods, step.role, await target.pods(step.role), target),
@@ -59,11 +59,12 @@ class NodeDrain:
 
     async def inject(self, planned: PlannedFault, target: Target, record: Record) -> Injected:
         node, *pods = planned.targets
-        undo = fields.undo(node, await fields.current(node, target), {nodes.UNSCHEDULABLE: True})
+        now = await fields.current(node, target)
+        undo = fields.undo(node, now, {nodes.UNSCHEDULABLE: True})
         if not undo.fields:
             raise RefusedError(f"{node} was cordoned already before the fault")
         await record((undo,))
-        doubt = await fields.write(undo, target)
+        doubt = await fields.write(undo, now, target)
         patience: Any = planned.options["patience"]
         outcome = await evictions.ask(tuple(pods), target, patience)
         return Injected(f"{node} cordoned{doubt}; {outcome}", undo=(undo,), seen={"outcome": outcome})

@@ -62,7 +62,7 @@ class Scale:
             hold=step.for_,
             summary=f"scale {ref} from {before} to {step.replicas} replicas",
             targets=(ref,),
-            calls=(fields.call(undo, "scale"),),
+            calls=(fields.call(undo, now, "scale"),),
             undo=(undo,),
             undo_summary=f"spec.replicas back to {before}, while it is still {step.replicas}",
             radius=BlastRadius(pods=gone, gpus=gone * each, role_total=len(pods), capacity_left=left),
@@ -79,7 +79,7 @@ class Scale:
             raise RefusedError(f"{ref} had {replicas} replicas already before the fault")
         undo = fields.undo(ref, now, {FIELD: replicas})
         await record((undo,))
-        doubt = await fields.write(undo, target)
+        doubt = await fields.write(undo, now, target)
         return Injected(f"{ref} scaled from {before} to {replicas}{doubt}", undo=(undo,))
 
     async def verify(self, planned: PlannedFault, injected: Injected, target: Target, seconds: float) -> Bite:

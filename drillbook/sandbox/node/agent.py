@@ -71,17 +71,29 @@ class Agent:
 
     async def _watch(self, host: Host, machine: Machine) -> None:
         await machine.register()
-        heartbeat = asyncio.create_task(machine.keep_alive())
+        duties = [asyncio.create_task(machine.keep_alive()), asyncio.create_task(machine.obey())]
+        held: dict[str, Json] = {}
+        """What a silent kubelet has not taken up yet."""
+
+        def catch_up() -> None:
+            while held:
+                self._take(host, machine, held.popitem()[1])
+
+        machine.on_speak = catch_up
         try:
             async for kind, obj in host.api.watch("/api/v1/pods", fieldSelector=f"spec.nodeName={machine.name}"):
                 if kind == "SYNCED":
                     self._take_list(host, machine, obj.get("items") or [])
                 elif kind == "DELETED":
+                    held.pop(obj["metadata"]["uid"], None)
                     self._removed(obj["metadata"]["uid"])
-                else:
+                elif machine.speaking.is_set():
                     self._take(host, machine, obj)
+                else:
+                    held[obj["metadata"]["uid"]] = obj
         finally:
-            heartbeat.cancel()
+            for duty in duties:
+                duty.cancel()
 
     def _take_list(self, host: Host, machine: Machine, items: list[Json]) -> None:
         there = {obj["metadata"]["uid"] for obj in items}

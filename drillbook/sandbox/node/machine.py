@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+from collections.abc import Callable
 
 from drillbook import __version__, clock
 from drillbook.sandbox.config import NodeConfig, SandboxConfig
@@ -12,6 +13,9 @@ from drillbook.sandbox.control import times
 from drillbook.sandbox.node import lease
 from drillbook.sandbox.node.api import Api, ApiError, Json
 from drillbook.sandbox.node.recorder import Recorder
+
+SILENT = "drillbook.io/kubelet"
+"""An annotation of a Node: with the value ``stopped`` its kubelet falls silent, for drills."""
 
 
 class Machine:
@@ -27,6 +31,11 @@ class Machine:
         self.address = config.node_address(index)
         self.listed = asyncio.Event()
         """Set when the pods of this node are known."""
+        self.speaking = asyncio.Event()
+        """Cleared while the kubelet is told to be silent: nothing is reported, and no pod is taken on."""
+        self.speaking.set()
+        self.on_speak: Callable[[], None] = lambda: None
+        """Called when it may speak again."""
         self.allocatable: Json = {
             "cpu": self._node.cpu, "memory": self._node.memory, "pods": str(self._node.pods),
             "ephemeral-storage": "100Gi", **({"nvidia.com/gpu": str(self._node.gpus)} if self._node.gpus else {}),
@@ -72,6 +81,7 @@ class Machine:
         """Renew the lease, and say again that the node is ready where the control plane lost faith. Never returns."""
         while True:
             await asyncio.sleep(lease.RENEW_EVERY)
+            await self.speaking.wait()
             try:
                 await lease.renew(self._api, self.name)
                 found = await self._api.get(f"/api/v1/nodes/{self.name}")
@@ -82,6 +92,17 @@ class Machine:
             except ApiError as error:
                 if error.status == 404:
                     await self.register()
+
+    async def obey(self) -> None:
+        """Follow the node's annotation. Never returns."""
+        async for kind, obj in self._api.watch("/api/v1/nodes", fieldSelector=f"metadata.name={self.name}"):
+            for node in obj.get("items") or [] if kind == "SYNCED" else [obj]:
+                silent = (node["metadata"].get("annotations") or {}).get(SILENT) == "stopped" and kind != "DELETED"
+                if silent:
+                    self.speaking.clear()
+                elif not self.speaking.is_set():
+                    self.speaking.set()
+                    self.on_speak()
 
 
 def _architecture() -> str:

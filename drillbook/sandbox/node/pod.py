@@ -256,6 +256,7 @@ class Pod:
             await self._write_status()
 
     async def _write_status(self) -> None:
+        await self._node.speaking.wait()
         status = self._status()
         while not self._removed and status != self._sent:
             try:
