@@ -6,17 +6,16 @@ from pathlib import Path
 
 import click
 
-from drillbook import catalog, reports
-from drillbook.cli import failures, output
-from drillbook.cli.console import RunConsole
+from drillbook import catalog
+from drillbook.cli import failures
 from drillbook.cli.output import say
 from drillbook.cli.where import Where, opened
 from drillbook.errors import DrillbookError, Exit
-from drillbook.experiments import check, journal
 from drillbook.experiments import drill as drills
 from drillbook.experiments.load import load
 from drillbook.experiments.plan import Watched
 from drillbook.model.plan import Plan
+from drillbook.probes.prometheus import queries
 
 
 async def dry(experiment: str, where: Where, *, seed: int, as_json: bool) -> None:
@@ -45,9 +44,12 @@ async def live(
     """Run, on a live console unless ``quiet``; gives the run folder."""
     from rich.console import Console
 
+    from drillbook.cli.console import RunConsole
+
     loaded = load(catalog.find("experiments", experiment))
     console = Console(stderr=True, quiet=quiet, highlight=False)
-    async with opened(where, loaded.experiment.target, say) as target:
+    monitored = queries.needed(loaded.experiment)
+    async with opened(where, loaded.experiment.target, say, monitored=monitored) as target:
         with RunConsole(loaded.experiment, target.label, console) as live_console:
             return await drills.drill(
                 loaded,
@@ -66,6 +68,10 @@ def tell(folder: Path, where: Where, *, as_json: bool) -> Exit:
 
     A report that cannot be written is told, and takes nothing from the verdict.
     """
+    from drillbook import reports
+    from drillbook.cli import output
+    from drillbook.experiments import check, journal
+
     history = journal.read(folder)
     judgement = check.judge(history)
     trouble: DrillbookError | None = None

@@ -100,11 +100,12 @@ def said(where: Where) -> bool:
 
 @contextlib.asynccontextmanager
 async def opened(
-    where: Where, spec: TargetSpec, say: Callable[[str], None], *, start: bool = True
+    where: Where, spec: TargetSpec, say: Callable[[str], None], *, start: bool = True, monitored: bool = False
 ) -> AsyncIterator[Target]:
     """The target, connected to. A sandbox that was started here is taken down again at the end.
 
     :param start: whether a sandbox that is not up may be started.
+    :param monitored: whether a sandbox shall run Prometheus with the alert rules, where this machine has it.
 
     Raises:
         UsageError: nobody said where, or a sandbox of that name is up with other engines.
@@ -120,11 +121,24 @@ async def opened(
         sandbox = None
         if name is not None:
             sandbox = await stack.enter_async_context(_sandbox(name, where, spec, say, start=start))
+            if monitored and spec.prometheus is None:
+                await _monitor(sandbox, say)
         try:
             target = await open_target(spec, sandbox=sandbox, kubeconfig=where.kubeconfig)
         except RefusedError as error:
             raise PreflightError(error.message, error.hint) from error
         yield await stack.enter_async_context(target)
+
+
+async def _monitor(sandbox: Sandbox, say: Callable[[str], None]) -> None:
+    from drillbook import catalog
+    from drillbook.sandbox import monitoring
+
+    if why := monitoring.unavailable(sandbox):
+        say(f"no Prometheus: {why}; what is asked of it will be inconclusive")
+        return
+    rules = catalog.alert_rules()
+    await monitoring.ensure(sandbox, {rules.name: rules.read_text(encoding="utf-8")}, say)
 
 
 def _sandbox_name(where: Where, spec: TargetSpec) -> str | None:

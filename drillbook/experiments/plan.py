@@ -24,6 +24,9 @@ from drillbook.model.plan import Permission, Plan, PlannedFault
 from drillbook.model.request import Outcome, Stream
 from drillbook.model.units import show
 from drillbook.probes.collectors.kinds import KINDS, NEEDED
+from drillbook.probes.prometheus import queries
+from drillbook.probes.prometheus.preflight import answers
+from drillbook.probes.prometheus.source import find
 from drillbook.targets.target import Target
 from drillbook.undo import watchdog_pod
 
@@ -118,6 +121,8 @@ async def prepare(loaded: Loaded, target: Target, *, run_id: str, seed: int) -> 
     checks.append(await _asked("permissions", _permissions(needs, target)))
     checks.append(await _asked("engines", _engines(target)))
     checks.append(await _asked("endpoint", _answers(loaded, target)))
+    if queries.needed(loaded.experiment) or target.spec.prometheus:
+        checks.append(await _asked("prometheus", _prometheus(loaded.experiment, target)))
     failed = [check for check in checks if not check.ok]
     if plan is not None and not failed:
         return plan, checks
@@ -196,6 +201,13 @@ async def _engines(target: Target) -> PreflightChecked:
     ready = sum(map(pod_is_ready, engines))
     fit = bool(engines) and ready == len(engines)
     return PreflightChecked(name="engines", ok=fit, detail=f"{ready} of {len(engines)} ready")
+
+
+async def _prometheus(experiment: Experiment, target: Target) -> PreflightChecked:
+    """A sandbox on a machine without Prometheus runs all the same: what is asked of it is then inconclusive."""
+    source = await find(experiment, target)
+    fine, detail = await answers(experiment, source)
+    return PreflightChecked(name="prometheus", ok=fine or (source is None and target.simulated), detail=detail)
 
 
 async def _answers(loaded: Loaded, target: Target) -> PreflightChecked:

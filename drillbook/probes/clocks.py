@@ -12,7 +12,7 @@ from bisect import bisect_left
 from drillbook.model.events import FaultChanged, FaultState, Noted
 from drillbook.model.history import History, Span
 from drillbook.model.judgement import Clocks, Moment
-from drillbook.probes import signals
+from drillbook.probes import alerts, signals
 from drillbook.probes.capacity import short_of_capacity
 from drillbook.probes.index import Indexed
 from drillbook.probes.recovery import recovery
@@ -114,7 +114,20 @@ def _effect(index: Indexed) -> Moment:
 
 
 def _detect(index: Indexed, injected: float) -> Moment:
+    """The first alert, where alert rules were watched: a pod that is not Ready pages nobody. Else the first signal."""
     turn = signals.first_turn(index, injected)
+    if alerts.watched(index):
+        fired = alerts.first_fired(index, injected)
+        if fired is not None:
+            alert, moment = fired
+            source = f"alert {alert.name}"
+            return Moment(name="detect", at=index.relative(moment), resolution=alert.resolution, source=source)
+        seen = f"; {turn.source} turned after {turn.at - injected:.1f}s, which pages nobody" if turn else ""
+        return Moment(name="detect", at=None, why=f"no alert fired{seen}")
+    return _signalled(index, turn)
+
+
+def _signalled(index: Indexed, turn: signals.Turn | None) -> Moment:
     if turn is None:
         why = "every signal stayed green" if signals.has_signals(index) else "no health signal was watched"
         return Moment(name="detect", at=None, why=why)

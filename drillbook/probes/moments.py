@@ -9,7 +9,7 @@ from drillbook.model.history import History, Span
 from drillbook.model.judgement import Clocks, Moment
 from drillbook.model.request import Outcome
 from drillbook.model.units import Dimension
-from drillbook.probes import clocks, signals
+from drillbook.probes import alerts, clocks, signals
 from drillbook.probes.index import Indexed
 from drillbook.probes.reading import Kind, Probe, Reading, missing
 from drillbook.probes.suffering import HOLD_SECONDS, RUN_LENGTH, outages
@@ -38,7 +38,9 @@ class Event:
         if moment.at is not None:
             return Reading(moment.at + index.origin, samples=1, evidence=(moment.source,) if moment.source else ())
         if self.name == "detected":
-            return Reading(None, complete=signals.has_signals(index), reason=moment.why)
+            seen = Span(index.injected, index.watched_until)
+            blind = alerts.unseen(index, seen) if alerts.watched(index) else ""
+            return Reading(None, complete=signals.has_signals(index) and not blind, reason=blind or moment.why)
         outage = clocks.turning_point(index)
         lost = clocks.capacity_lost(index) if self.name == "recovered" else None
         if outage is None and lost is None:

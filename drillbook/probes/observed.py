@@ -77,7 +77,7 @@ class LiveProbe:
         series = readings(Indexed.of(history), self.name)
         if not series:
             return missing("it gave no readings at all")
-        promql = series[-1][1].labels.get("promql")
+        promql = series[-1][1].labels.get("promql", "").removeprefix("-")
         reading = self._read(series, window)
         return (
             replace(reading, reason=f"{reason}, to the query {promql}")

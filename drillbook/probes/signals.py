@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from drillbook.model.events import ObjectChanged, Observed
 from drillbook.model.history import Span
+from drillbook.probes import alerts
 from drillbook.probes.capacity import engine_pods, is_ready, short_of_capacity
 from drillbook.probes.index import Indexed
 
@@ -111,6 +112,9 @@ def _green(index: Indexed) -> list[Span]:
         changes.append((moment, f"pod {pod.uid}", None if pod.change == "deleted" else is_ready(pod)))
     short = short_of_capacity(index)
     changes += [(moment, "capacity", not missing) for moment, missing in zip(short.times, short.values, strict=True)]
+    for name, alert in alerts.alerts(index).items():
+        for span in alert.firing:
+            changes += [(span.start, f"alert {name}", False), (span.end, f"alert {name}", None)]
     return _sweep(sorted(changes, key=lambda change: change[0]), index.end)
 
 

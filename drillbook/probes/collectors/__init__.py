@@ -10,6 +10,7 @@ from drillbook import catalog, site
 from drillbook.model.events import AnyEvent
 from drillbook.model.experiment import Experiment
 from drillbook.probes import registry
+from drillbook.probes.collectors import prometheus
 from drillbook.probes.collectors.custom import Sampler
 from drillbook.probes.collectors.evidence import EvidenceKeeper
 from drillbook.probes.collectors.health import HealthPoller
@@ -48,8 +49,10 @@ async def observers(
     watches = [functools.partial(watcher.follow, kind) for kind in KINDS]
     linked = any(step.fault.startswith("link-") for step in experiment.method)
     listening = [LinkListener(target, emit).run] if linked else []
+    asking = await prometheus.instruments(experiment, target, emit)
     return Observers(
-        [*watches, evidence.run, poller.run, *listening, *(sampler.run for sampler in samplers)], watcher.listed.wait
+        [*watches, evidence.run, poller.run, *listening, *asking, *(sampler.run for sampler in samplers)],
+        watcher.listed.wait,
     )
 
 
