@@ -76,8 +76,8 @@ async def inject(planned: PlannedFault, target: Target, record: Record) -> Objec
             raise RefusedError(f"{ref} was gone or ending before the fault")
     wanted: Any = planned.options["objects"]
     await record(planned.undo)
-    refs = await asyncio.gather(*(helper.start(target, manifest) for manifest in wanted))
-    return list(await asyncio.gather(*(_did(target, ref) for ref in refs)))
+    # One after another: each first measures its links as they were, and the next one's rule would be in that.
+    return [await _did(target, await helper.start(target, manifest)) for manifest in wanted]
 
 
 async def measured(planned: PlannedFault, target: Target) -> Objects:

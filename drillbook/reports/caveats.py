@@ -25,6 +25,7 @@ def caveats(history: History, clocks: Clocks, status: RunStatus) -> tuple[str, .
             "Simulated target: the engines imitate vLLM's measured failure behaviour. Orders of events carry over to a "
             "real deployment; absolute latencies and start times do not."
         )
+    found += _links(history)
     if (lag := _lag(history)) is not None:
         found.append(lag)
     known = [moment for moment in _moments(clocks) if moment.at is not None]
@@ -41,6 +42,24 @@ def caveats(history: History, clocks: Clocks, status: RunStatus) -> tuple[str, .
         found.append(f"Only {len(history.load)} requests: intervals are wide.")
     found.append("One run is one sample: a figure that matters deserves repeats.")
     return tuple(found)
+
+
+def _links(history: History) -> list[str]:
+    """Over what a fault on links was shown, and what that says of other transports."""
+    over = (
+        {str(f.options["transport"]) for f in history.plan.faults if "transport" in f.options}
+        if history.plan
+        else set()
+    )
+    told = {
+        "Gloo over TCP": "NCCL's NET/Socket goes through the same queues of the kernel, but this run did not show it; "
+        "NET/IB, NVLink and shared memory go past them.",
+        "NCCL NET/Socket": "NET/IB, NVLink and shared memory go past the kernel's queues, and would not be hit.",
+    }
+    return [
+        f"Shown on {each}. {told.get(each, 'Whether the ranks use this link was not known beforehand.')}"
+        for each in sorted(over)
+    ]
 
 
 def _moments(clocks: Clocks) -> tuple[Moment, ...]:

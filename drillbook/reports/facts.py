@@ -21,6 +21,7 @@ from drillbook.reports.guardrails import GuardrailFacts, guardrails, wordless
 from drillbook.reports.harm import Harm, harm
 from drillbook.reports.header import Header, header
 from drillbook.reports.headline import Figure, headline
+from drillbook.reports.links import LinkFacts, links
 from drillbook.reports.names import names
 from drillbook.reports.phases import PhaseBand, phase_bands
 from drillbook.reports.pods import PodFacts, pods
@@ -45,6 +46,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     slis: tuple[Sli, ...]
     comparisons: tuple[Comparison, ...]
     faults: tuple[FaultFacts, ...]
+    links: tuple[LinkFacts, ...]
+    """Faults on the links between ranks: what was set, and how the engine answered."""
     phases: tuple[PhaseBand, ...]
     series: Series
     pods: PodFacts
@@ -64,9 +67,10 @@ def facts(history: History, judgement: Judgement, *, redact: bool = False) -> Fa
     parts = stretches(history, clocks)
     seen, hit, harmed = signals(index, clocks), faults(history), harm(index, parts)
     clocked, measured, timed = clock_facts(history, clocks), slis(index, parts), series(index)
+    guard = guardrails(index, width=timed.width, redact=redact)
     return Facts(
         header=header(history, judgement),
-        headline=headline(clocked, harmed, measured),
+        headline=headline(clocked, harmed, measured, guard),
         findings=judgement.findings,
         backlog=backlog(judgement, hit, seen, harmed),
         clocks=clocked,
@@ -75,11 +79,12 @@ def facts(history: History, judgement: Judgement, *, redact: bool = False) -> Fa
         slis=measured,
         comparisons=comparisons(index, parts),
         faults=hit,
+        links=links(index),
         phases=phase_bands(history),
         series=timed,
         pods=pods(history),
         timeline=timeline(history, clocks, seen),
-        guardrails=guardrails(index, width=timed.width, redact=redact),
+        guardrails=guard,
         attacks=tuple(map(wordless, history.attacks) if redact else history.attacks),
         names=names(history),
         caveats=caveats(history, clocks, judgement.status),

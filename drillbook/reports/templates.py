@@ -95,6 +95,7 @@ def _environment(**options: Any) -> Environment:
         "ago": ago,
         "measured": text.measured,
         "quantity": text.quantity,
+        "bitrate": text.bitrate,
     }
     return environment
 

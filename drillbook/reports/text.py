@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
+from drillbook.helper.shaping import show_rate
 from drillbook.model.units import Dimension, show
 from drillbook.model.verdict import Finding
 
@@ -18,6 +19,11 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return "-"
     return NEVER if seconds == float("inf") else show(seconds, Dimension.DURATION)
+
+
+def bitrate(value: float | None) -> str:
+    """``1.02 Mbit/s``; a dash where there is none."""
+    return "-" if value is None else show_rate(value)
 
 
 def share(value: float | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from drillbook.reports.charts.dose import dose
 from drillbook.reports.charts.guardrail import intervals
 from drillbook.reports.charts.story import story
 from drillbook.reports.charts.waterfall import waterfall
@@ -13,4 +14,5 @@ FILENAME = "report.html"
 
 def render(facts: Facts) -> str:
     rates = intervals(facts.guardrails) if facts.guardrails is not None else ""
-    return fill("report.html.j2", facts=facts, story=story(facts), legs=waterfall(facts), rates=rates)
+    doses = {link.id: dose(link) for link in facts.links}
+    return fill("report.html.j2", facts=facts, story=story(facts), legs=waterfall(facts), rates=rates, doses=doses)
