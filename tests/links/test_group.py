@@ -91,9 +91,9 @@ def test_ranks_are_named_as_vllm_names_them() -> None:
 
 
 def test_stages_exchange_less_than_tensor_parallel_ranks() -> None:
-    settings = Settings(hidden=256)
-    tensor, pipeline = (settings.bytes_per_token(Group(2, 2, stages=stages)) for stages in (1, 2))
-    assert (tensor, pipeline) == (2560, 1024)
+    settings = Settings(hidden=256, overhead=100)
+    tensor, pipeline = (settings.bytes_of(10, Group(2, 2, stages=stages)) for stages in (1, 2))
+    assert (tensor, pipeline) == (25_700, 10_340)
 
 
 def test_ranks_must_divide_among_the_nodes(capsys: pytest.CaptureFixture[str]) -> None:

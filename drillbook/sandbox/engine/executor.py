@@ -99,7 +99,7 @@ class Executor:
         :raises StepFailedError: one did not answer in time, or one on another node is gone.
         """
         self._number += 1
-        order = wire.Execute(self._number, seconds, tokens * self._settings.bytes_per_token(self._group))
+        order = wire.Execute(self._number, seconds, self._settings.bytes_of(tokens, self._group))
         for peer in self._peers:
             try:
                 peer.channel.send(order)

@@ -41,6 +41,8 @@ class Worker:
         if not isinstance(join, wire.Join):
             return 0
         if join.world > 1:
+            words = f"world_size={join.world} rank={self.rank} local_rank=0"
+            log.info("parallel_state.py", f"{words} distributed_init_method=tcp://{self._host} backend=gloo")
             ring.join(join.host, join.port, join.world)
         log.info("gpu_model_runner.py", "Starting to load model...")
         time.sleep(self._settings.load)
