@@ -6,11 +6,12 @@ VLLM_ENV ?= .venv-vllm
 CHAOSK8S_ENV ?= .venv-chaosk8s
 KRKN_ENV ?= .venv-krkn
 CHAOS_ENV ?= .venv-chaostoolkit
+LOCUST_ENV ?= .venv-locust
 WORKERS ?= 3
 DRILL  ?= experiments/replica-loss/pod-kill.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test demo-vllm vllm-env check format lint clean test-whole test-figures sandbox-down test-vllm test-cluster ecosystem-env test-ecosystem bench-sandbox chaostoolkit-env test-chaostoolkit
+.PHONY: help demo test demo-vllm vllm-env check format lint clean test-whole test-figures sandbox-down test-vllm test-cluster ecosystem-env test-ecosystem bench-sandbox bench-journal bench-clocks bench-load chaostoolkit-env test-chaostoolkit
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -82,6 +83,21 @@ test-ecosystem: $(VENV)/.dev ecosystem-env  ## Drive the sandbox with chaosk8s a
 bench-sandbox: $(BIN)/drillbook  ## Measure the sandbox: start, idle, 200 engines, 10,000 hollow pods
 	@$(BIN)/python bench/sandbox.py
 
+bench-journal: $(BIN)/drillbook  ## Measure check and report over a million requests
+	@$(BIN)/python bench/journal.py
+
+bench-clocks: $(VENV)/.dev ecosystem-env  ## Measure our clocks, and those of others, on scripted outages
+	@$(BIN)/python bench/clocks.py
+
+bench-load: $(BIN)/drillbook $(LOCUST_ENV)/.done vllm-env  ## Measure the load generator beside Locust and vLLM's
+	@DRILLBOOK_LOCUST_PYTHON=$(abspath $(LOCUST_ENV))/bin/python DRILLBOOK_VLLM_PYTHON=$(abspath $(VLLM_ENV))/bin/python \
+	  $(BIN)/python bench/load.py --beside locust vllm
+
+$(LOCUST_ENV)/.done:
+	@$(PYTHON) -m venv $(LOCUST_ENV)
+	@$(LOCUST_ENV)/bin/python -m pip install --quiet --disable-pip-version-check 'locust>=2.40,<3'
+	@touch $@
+
 demo-vllm: $(BIN)/drillbook vllm-env  ## The same drill against two replicas of real vLLM on CPU
 	@$(BIN)/drillbook run $(DRILL) --sandbox --engine vllm --vllm-python $(VLLM_ENV)/bin/python; code=$$?; \
 	  [ $$code -le 1 ] || exit $$code
@@ -108,4 +124,4 @@ sandbox-down: $(BIN)/drillbook  ## Remove every sandbox of this user
 	@$(BIN)/drillbook sandbox down --all
 
 clean: ## Remove what was built and installed here
-	rm -rf $(VENV) $(VLLM_ENV) $(CHAOS_ENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VLLM_ENV) $(CHAOS_ENV) $(LOCUST_ENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
