@@ -87,7 +87,7 @@ _OPTIONS = (
     click.option("--replicas", type=click.IntRange(1, 200), help="Engine replicas of a sandbox that is started here."),
     click.option("--vllm-python", type=_PATH, help="Python of an environment that has vLLM, for --engine vllm."),
     click.option("--kubeconfig", type=_PATH, help="A kubeconfig instead of $KUBECONFIG and ~/.kube/config."),
-    click.option("--context", metavar="NAME", help="A context of the kubeconfig."),
+    click.option("--context", metavar="NAME", help="A context of the kubeconfig; in a pod: in-cluster."),
     click.option("--namespace", "-n", metavar="NAME", help="The target's namespace."),
     click.option("--endpoint", metavar="URL", help="Base URL of the OpenAI-compatible API, without /v1."),
 )

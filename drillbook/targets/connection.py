@@ -20,6 +20,8 @@ import aiohttp
 from drillbook.errors import UnreachableError
 from drillbook.targets.answers import UnavailableError
 
+IN_CLUSTER = "in-cluster"
+"""The context of who runs in a pod: the cluster that the pod is in, as its own account."""
 CONNECT_SECONDS = 3.0
 """How long the API server may take to accept a connection."""
 
@@ -89,13 +91,14 @@ async def connect(kubeconfig: Path | None, context: str | None) -> Connection:
 
     settings = client.Configuration()
     settings.client_side_validation = False
+    context = None if context == IN_CLUSTER else context
     named = str(kubeconfig) if kubeconfig else os.environ.get("KUBECONFIG", "")
     place = named or _usual_place()
     found, namespace = context or "", "default"
     try:
         if not named and not await asyncio.to_thread(os.path.exists, place) and "KUBERNETES_SERVICE_HOST" in os.environ:
             config.load_incluster_config(client_configuration=settings)
-            found, namespace = "in-cluster", await asyncio.to_thread(_own_namespace)
+            found, namespace = IN_CLUSTER, await asyncio.to_thread(_own_namespace)
         else:
             await config.load_kube_config(place, context, settings, persist_config=False)
             contexts, active = config.list_kube_config_contexts(place)

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from drillbook.sandbox.lifecycle import Sandbox
 
 
+SANDBOX_VERSION = "+drillbook"
+"""How the version of a sandbox's API server ends."""
+
+
 class Target:
     """Where the pods are, which stack they make up, and where it answers. Use ``open_target``; ``close`` when done."""
 
@@ -201,11 +205,13 @@ async def open_target(
     try:
         namespace = spec.namespace or (sandbox.namespace if sandbox else kube.namespace)
         stack = stacks.stack_named(spec.stack) if spec.stack != "auto" else await _detect(kube, namespace)
-        await kube.version()
+        version = await kube.version()
     except BaseException:
         await kube.close()
         raise
-    return Target(kube, spec, namespace, stack, sandbox=sandbox, kubeconfig=kubeconfig)
+    target = Target(kube, spec, namespace, stack, sandbox=sandbox, kubeconfig=kubeconfig)
+    target.simulated |= version.endswith(SANDBOX_VERSION)  # also for who reaches it by its kubeconfig, or from inside
+    return target
 
 
 async def _detect(kube: Kube, namespace: str) -> Stack:
