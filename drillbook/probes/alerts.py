@@ -66,6 +66,27 @@ def first_fired(index: Indexed, since: float) -> tuple[Alert, float] | None:
     return min(found, key=lambda pair: pair[1], default=None)
 
 
+def shown(index: Indexed) -> dict[str, Alert]:
+    """For drawing: those that stirred, each by itself; all that kept silent as one."""
+    known = alerts(index)
+    stirred = {
+        f"alert {name}": alert for name, alert in known.items() if alert.firing or alert.pending or alert.unknown
+    }
+    silent = len(known) - len(stirred)
+    others = f"{silent} {'other ' if stirred else ''}alert{'' if silent == 1 else 's'}"
+    return stirred | ({others: Alert(others)} if silent else {})
+
+
+def turns(index: Indexed, alert: Alert) -> list[tuple[float, bool | None]]:
+    """When it began to be silent (True), to fire (False), or to be unknown (None)."""
+    looks = [moment for moment, event in index.observed.get(ALERTS, ()) if event.value is not None]
+    found: list[tuple[float, bool | None]] = [(looks[0], True)] if looks else []
+    for spans, well in ((alert.firing, False), (alert.unknown, None)):
+        for span in spans:
+            found += [(span.start, well), (span.end, True)]
+    return sorted(found, key=lambda turn: (turn[0], turn[1] is not True))
+
+
 def unseen(index: Indexed, window: Span) -> str:
     """Why an alert may have fired unseen in the window; empty where it was looked at throughout."""
     looks = index.observed.get(ALERTS, [])

@@ -13,6 +13,7 @@ from drillbook.model.history import History
 from drillbook.model.judgement import Judgement
 from drillbook.model.verdict import Finding
 from drillbook.probes.index import Indexed
+from drillbook.reports.alerts import AlertFacts, alert_facts
 from drillbook.reports.backlog import Item, backlog
 from drillbook.reports.caveats import caveats
 from drillbook.reports.clocks import ClockFacts, clock_facts
@@ -42,6 +43,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     backlog: tuple[Item, ...]
     clocks: ClockFacts
     signals: tuple[Signal, ...]
+    alerts: tuple[AlertFacts, ...]
     harm: Harm
     slis: tuple[Sli, ...]
     comparisons: tuple[Comparison, ...]
@@ -75,6 +77,7 @@ def facts(history: History, judgement: Judgement, *, redact: bool = False) -> Fa
         backlog=backlog(judgement, hit, seen, harmed),
         clocks=clocked,
         signals=seen,
+        alerts=alert_facts(index, clocks, judgement.findings),
         harm=harmed,
         slis=measured,
         comparisons=comparisons(index, parts),

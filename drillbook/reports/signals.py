@@ -13,6 +13,7 @@ from itertools import pairwise
 import msgspec
 
 from drillbook.model.judgement import Clocks
+from drillbook.probes import alerts
 from drillbook.probes.capacity import engine_pods, short_of_capacity
 from drillbook.probes.index import Indexed
 from drillbook.probes.signals import EXPIRY_SECONDS, is_signal, label
@@ -31,6 +32,8 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
     readings: int
     green: Spans
     red: Spans
+    pending: Spans = ()
+    """When an alert's condition held, and its rule still waited before it fired."""
     turned: float | None
     """When it first was red after the injection; None where it never was."""
     green_while_broken: float
@@ -55,6 +58,10 @@ def signals(index: Indexed, clocks: Clocks) -> tuple[Signal, ...]:
             readings.setdefault((kind, name), []).append(
                 (index.relative(moment), None if event.value is None else event.value == rest)
             )
+    pending = dict[str, Spans]()
+    for name, alert in alerts.shown(index).items():
+        readings["alert", name] = [(index.relative(at), well) for at, well in alerts.turns(index, alert)]
+        pending[name] = tuple((index.relative(span.start), index.relative(span.end)) for span in alert.pending)
     short = short_of_capacity(index)
     if short.times:
         steps = zip(short.times, short.values, strict=True)
@@ -66,9 +73,9 @@ def signals(index: Indexed, clocks: Clocks) -> tuple[Signal, ...]:
         f"{event.name} /health": index.relative(at) for at, event in engine_pods(index) if event.change == "deleted"
     }
     found = [
-        _signal(kind, name, seen, min(end, gone.get(name, end)), clocks)
+        _signal(kind, name, seen, min(end, gone.get(name, end)), clocks, pending.get(name))
         for (kind, name), seen in readings.items()
-        if kind != "alert" or _rests(seen)
+        if kind != "alert" or name in pending or _rests(seen)
     ]
     return tuple(
         sorted(found, key=lambda signal: (signal.kind == "heartbeat", signal.stayed_green, signal.turned or 0.0))
@@ -81,8 +88,15 @@ def _rests(seen: Sequence[tuple[float, bool | None]]) -> bool:
     return not before or all(before)
 
 
-def _signal(kind: str, name: str, seen: Sequence[tuple[float, bool | None]], end: float, clocks: Clocks) -> Signal:
-    spans = list(_spans(seen, end, polled=kind != "readiness"))
+def _signal(
+    kind: str,
+    name: str,
+    seen: Sequence[tuple[float, bool | None]],
+    end: float,
+    clocks: Clocks,
+    pending: Spans | None,
+) -> Signal:
+    spans = list(_spans(seen, end, polled=kind != "readiness" and pending is None))
     green = tuple((start, stop) for start, stop, well in spans if well)
     red = tuple((start, stop) for start, stop, well in spans if not well)
     injected = clocks.inject.at if clocks.inject.at is not None else 0.0
@@ -92,6 +106,7 @@ def _signal(kind: str, name: str, seen: Sequence[tuple[float, bool | None]], end
         readings=len(seen),
         green=green,
         red=red,
+        pending=pending or (),
         turned=next((start for start, stop in red if stop > injected), None),
         green_while_broken=sum(overlap(clocks.broken, start, stop) for start, stop in green),
     )

@@ -50,7 +50,7 @@ def test_json_has_null_and_not_infinity(engine_hang_facts: Facts) -> None:
 def test_the_keys_of_the_json_report_are_those_that_users_rely_on(pod_kill_facts: Facts) -> None:
     told = json.loads(json_renderer.render(pod_kill_facts))
     assert list(told) == [
-        "schema", "header", "headline", "findings", "backlog", "clocks", "signals", "harm", "slis", "comparisons",
+        "schema", "header", "headline", "findings", "backlog", "clocks", "signals", "alerts", "harm", "slis", "comparisons",
         "faults", "links", "phases", "series", "pods", "timeline", "guardrails", "names", "caveats",
     ]  # fmt: skip
 

@@ -40,6 +40,8 @@ def panel(facts: Facts, frame: Frame) -> Panel:
         parts.append(svg.text(f"and {more} more signals; the table has them all", frame.left, y + 12, "note"))
         y += 18
     legend = [("swatch green", "green"), ("swatch red", "red")]
+    if any(signal.pending for signal in facts.signals):
+        legend.append(("swatch pending", "alert pending"))
     if any(signal.green_while_broken for signal in facts.signals):
         legend.append(("swatch lying", "green while users fail"))
     return Panel(
@@ -82,6 +84,9 @@ def _lane(signal: Signal, facts: Facts, frame: Frame) -> Markup:
         x, length = frame.x(start), show(end - start, Dimension.DURATION)
         hint = f"{signal.name} was green for {length} while users were failing"
         parts.append(svg.box(x, y - 1, frame.x(end) - x, THIN + 2, "lane lying", hint, f"url(#{frame.name}-lying)"))
+    for start, end in signal.pending:
+        hint = f"{signal.name}: pending from {ago(start)} for {show(end - start, Dimension.DURATION)}"
+        parts += _span(frame, start, end, "lane pending", "pending", hint)
     for start, end in signal.red:
         hint = f"{signal.name}: red from {ago(start)} for {show(end - start, Dimension.DURATION)}"
         parts += _span(frame, start, end, "lane red", "red", hint)
