@@ -56,7 +56,7 @@ class KubeletGone:
             at=step.at,
             hold=step.for_,
             summary=f"silence the kubelet of {place.ref}: {hit.pods} pods of {target.namespace} are out of its care",
-            targets=(place.ref, *map(paths.pod_ref, place.pods)),
+            targets=(*map(paths.pod_ref, place.pods), place.ref),
             calls=(fields.call(undo, place.obj, "silence"),),
             undo=(undo,),
             undo_summary=f"the kubelet of {place.ref} speaks again",
@@ -68,7 +68,7 @@ class KubeletGone:
         )
 
     async def inject(self, planned: PlannedFault, target: Target, record: Record) -> Injected:
-        node = planned.targets[0]
+        node = planned.targets[-1]
         now = await fields.current(node, target)
         undo = silence(node, now)
         if not undo.fields:
@@ -78,7 +78,7 @@ class KubeletGone:
         return Injected(f"the kubelet of {node} is told to be silent{doubt}", undo=(undo,))
 
     async def verify(self, planned: PlannedFault, injected: Injected, target: Target, seconds: float) -> Bite:
-        node = planned.targets[0]
+        node = planned.targets[-1]
         seen, since = "", clock.monotonic()
 
         async def look() -> Bite:

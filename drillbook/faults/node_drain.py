@@ -48,7 +48,7 @@ class NodeDrain:
             at=step.at,
             hold=step.for_,
             summary=f"drain {place.ref}: evict {len(refs)} pods of {target.namespace}",
-            targets=(place.ref, *refs),
+            targets=(*refs, place.ref),
             calls=(fields.call(undo, place.obj, "cordon"), *evictions.calls(refs)),
             undo=(undo,),
             undo_summary=f"uncordon {place.ref}; the pods' controllers replace them meanwhile",
@@ -58,7 +58,7 @@ class NodeDrain:
         )
 
     async def inject(self, planned: PlannedFault, target: Target, record: Record) -> Injected:
-        node, *pods = planned.targets
+        *pods, node = planned.targets
         now = await fields.current(node, target)
         undo = fields.undo(node, now, {nodes.UNSCHEDULABLE: True})
         if not undo.fields:

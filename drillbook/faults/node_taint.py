@@ -56,7 +56,7 @@ class NodeTaint:
             at=step.at,
             hold=step.for_,
             summary=f"taint {place.ref} {nodes.spoken(taint)}: {len(refs)} pods of {target.namespace} must go",
-            targets=(place.ref, *refs),
+            targets=(*refs, place.ref),
             calls=(nodes.taint_call(place.ref, taint),),
             undo=(undo,),
             undo_summary=f"remove {nodes.spoken(taint)} from {place.ref}; other taints stay",
@@ -66,7 +66,7 @@ class NodeTaint:
         )
 
     async def inject(self, planned: PlannedFault, target: Target, record: Record) -> Injected:
-        node, *_ = planned.targets
+        *_, node = planned.targets
         taint: Any = planned.options["taint"]
         if nodes.has_taint(await fields.current(node, target), taint):
             raise RefusedError(f"{node} had {nodes.spoken(taint)} already before the fault")
@@ -76,7 +76,7 @@ class NodeTaint:
         return Injected(f"{node} tainted {nodes.spoken(taint)}{doubt}", undo=(undo,))
 
     async def verify(self, planned: PlannedFault, injected: Injected, target: Target, seconds: float) -> Bite:
-        node, *pods = planned.targets
+        *pods, node = planned.targets
         taint: Any = planned.options["taint"]
 
         async def look() -> Bite:

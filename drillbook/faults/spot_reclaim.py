@@ -63,7 +63,7 @@ class SpotReclaim:
             hold=step.for_,
             summary=f"reclaim {place.ref} with a notice of {step.notice:.0f} s: {len(refs)} pods of {target.namespace} "
             f"must go {end}",
-            targets=(place.ref, *refs),
+            targets=(*refs, place.ref),
             calls=(
                 nodes.taint_call(place.ref, TAINT),
                 *(evictions.calls(refs) if step.handled else ()),
@@ -84,7 +84,7 @@ class SpotReclaim:
         )
 
     async def inject(self, planned: PlannedFault, target: Target, record: Record) -> Injected:
-        node, *pods = planned.targets
+        *pods, node = planned.targets
         now = await fields.current(node, target)
         undo: tuple[UndoOperation, ...] = (nodes.untaint(node, TAINT),)
         quiet = silence(node, now) if target.simulated else None
@@ -104,7 +104,7 @@ class SpotReclaim:
         return Injected(f"{node} reclaimed; {outcome}; {told}{doubt}", undo=undo, seen={"left": len(left)})
 
     async def verify(self, planned: PlannedFault, injected: Injected, target: Target, seconds: float) -> Bite:
-        _, *pods = planned.targets
+        *pods, _ = planned.targets
         gone = await evictions.ended(Evicted(going=pods), target, seconds)
         left = injected.seen["left"]
         return Bite(gone.bit, f"{len(pods)} pods left, {left} of them by force" if gone.bit else gone.detail)
