@@ -135,14 +135,7 @@ def _reach(step: LinkStep, links: Links, found: Transport) -> None:
     if found.reached or (found.kind is Kind.UNKNOWN and step.bites is not None):
         return
     names = ", ".join(pod["metadata"]["name"] for pod in links.pods)
-    what = (
-        "nothing tells over what the ranks"
-        if found.kind is Kind.UNKNOWN
-        else f"the ranks talk over {found.kind.value}:"
-    )
-    raise UnsupportedError(
-        f"{step.fault} is unsupported: {what} of {names} talk ({found.evidence})"
-        if found.kind is Kind.UNKNOWN
-        else f"{step.fault} is unsupported: {what} of {names}; {found.evidence}",
-        hint=found.remedy,
-    )
+    ranks = f"the ranks in {names} talk over {found.kind.value}"
+    if found.kind is Kind.UNKNOWN:
+        ranks = f"nothing tells over what the ranks in {names} talk"
+    raise UnsupportedError(f"{step.fault} is unsupported: {ranks} ({found.evidence})", hint=found.remedy)

@@ -98,7 +98,7 @@ async def complete(target: Target, tokens: int, timeout: float = 30) -> float:
 
 
 async def test_a_throttle_bites_spares_http_and_leaves_nothing(target: Target) -> None:
-    plan, record = await planned("link-throttle", target, rate="64kbit"), Recorded()
+    plan, record = await planned("link-throttle", target, rate="128kbit"), Recorded()
     assert "Gloo over TCP" in plan.summary
     assert "2 helper pods" in plan.summary
     leader, worker = await target.pods("engine")
@@ -107,13 +107,16 @@ async def test_a_throttle_bites_spares_http_and_leaves_nothing(target: Target) -
     try:
         bite = await FAULTS["link-throttle"].verify(plan, injected, target, 30)
         assert bite.bit, bite.detail
-        assert await complete(target, 4) > max(4 * 9500 * 8 / 64_000 * 0.7, 2 * free)  # its bytes at that rate
+        assert await complete(target, 4) > max(4 * 9500 * 8 / 128_000 * 0.7, 2 * free)  # its bytes at that rate
         url = f"http://{leader['status']['podIP']}:8080/metrics"
         fetch = f"import time, urllib.request; began = time.monotonic(); page = urllib.request.urlopen({url!r}).read()"
         fetch += "; print(len(page), time.monotonic() - began)"
         said = await target.kube.exec("llm", worker["metadata"]["name"], "vllm-worker", ("python3", "-c", fetch))
         size, seconds = map(float, said.stdout.split())
-        assert seconds < 0.5 * size * 8 / 64_000, (size, seconds)  # the same two pods, the same interface, another port
+        assert seconds < 0.5 * size * 8 / 128_000, (
+            size,
+            seconds,
+        )  # the same two pods, the same interface, another port
         assert len((await left(target))["qdiscs"]) == 4
     finally:
         states = await undone(target, record)
