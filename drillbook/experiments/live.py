@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from drillbook.experiments import evaluate
+from drillbook.experiments import attacks, evaluate
 from drillbook.experiments.recall import recall
 from drillbook.experiments.sentences import measured
 from drillbook.experiments.windows import LENGTH, STEP, Answer, ask, holds
@@ -129,11 +129,21 @@ def settled(history: History, now: float) -> bool:
     awaited = [wanted for wanted in experiment.expect if _awaited(wanted) and _now(index, wanted, undoing=undoing)]
     if not awaited:
         return undoing
+    if not undoing and any(_thin(index, wanted, now) for wanted in experiment.expect):
+        return False
     return all(_overdue(index, wanted, now) or _happened(index, wanted, now) for wanted in awaited)
 
 
 def _awaited(wanted: Expectation) -> bool:
     return wanted.is_event or wanted.quantifier is Quantifier.EVENTUALLY
+
+
+def _thin(index: Indexed, wanted: Expectation, now: float) -> bool:
+    """Whether too few adversarial prompts were answered yet to say what is asked of the guardrail."""
+    if not attacks.asks(wanted) or _awaited(wanted) or wanted.during in ("undo", "settle"):
+        return False
+    start = index.injected if index.injected is not None else index.origin
+    return not registry.lookup(wanted.probe, wanted.dimension).read(index, Span(start, now)).complete
 
 
 def _now(index: Indexed, wanted: Expectation, *, undoing: bool) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from histories import Run, drill, served
+from histories import ZERO, Run, drill, served
 
 from drillbook.experiments import check
 from drillbook.model.attack import AttackOutcome
@@ -129,3 +129,12 @@ def test_a_dead_attacker_makes_what_is_said_of_guardrails_inconclusive(told: boo
 def test_no_attacks_at_all_prove_nothing():
     verdict, reason = only(guarded("guardrail.fail-open <= 1%"))
     assert (verdict, "no attack was sent" in reason or "no prompt" in reason) == (Verdict.INCONCLUSIVE, True)
+
+
+@pytest.mark.parametrize(("rate", "over"), [(2.0, True), (0.3, False)])
+def test_a_run_does_not_end_before_enough_attacks_were_answered(rate: float, over: bool):
+    run = Run(expect=["detected within 2s of inject", "always guardrail.leaks == 0"], attacks=[{"plan": "under-fault"}])
+    run.start().pods().inject().load(lambda _: served(), end=20).health(end=20).attack(
+        lambda _: BLOCKED, end=20, rate=rate
+    )
+    assert check.settled(run.history, ZERO + 20) is over
