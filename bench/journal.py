@@ -1,8 +1,8 @@
 """How long does it take to judge and to report a run with a million requests?  python bench/journal.py
 
-Writes the journal of such a run, line for line as a generator writes it: an outage takes a tenth of the run, in which two
-of three users are harmed. Then ``drillbook check`` and ``drillbook report`` read it, each as a program of its own, whose
-time, processor time and peak memory are taken from outside.
+Writes the journal of such a run, line for line as a generator writes it: an outage takes a tenth of the run, and
+harms two users of three. Then ``drillbook check`` and ``drillbook report`` read it, each as a program of its own,
+whose time, processor time and peak memory are taken from outside.
 """
 
 from __future__ import annotations

@@ -1,18 +1,26 @@
-"""How fast can the load generator go and still keep its schedule?  python bench/load.py
+"""How fast can the load generator go and still tell the truth?  python bench/load.py [--beside locust vllm]
 
 A bare server streams 48 tokens to each request, one every 20 ms, from a single ticking loop as an engine would. The
 rate of requests is doubled until the generator's own lag reaches 5 ms at the 99th percentile, then narrowed down.
-Generator and server share this machine's cores: a generator alone would reach more.
+Others do not tell their lag. So that all can be asked alike, the server notes how long each request waited for its
+first token: a generator holds a rate where what it tells of that, at the 99th percentile, is within 5 ms of the
+truth, all answers were whole, and at least nine tenths of the rate were really sent. Generator and server share this
+machine's cores.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
+import math
 import os
 import resource
+import subprocess
 import sys
 import tempfile
+import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +31,17 @@ from drillbook.load.process import Generator
 from drillbook.load.slis import Latency
 from drillbook.model.events import LoadTicked
 from drillbook.model.request import Outcome, RequestRecord
+from drillbook.sandbox import tiny_model
 
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+VLLM_BENCH_SERVE = """
+from vllm.benchmarks.serve import add_cli_args, main
+from vllm.utils.argparse_utils import FlexibleArgumentParser
+parser = FlexibleArgumentParser()
+add_cli_args(parser)
+main(parser.parse_args())
+"""  # what `vllm bench serve` does; the command itself does not start from the wheel for CPU
 TOKENS, GAP, BOUND = 48, 0.02, 0.005
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -44,13 +62,19 @@ class Streaming(asyncio.Protocol):
     """Every ``GAP`` seconds a token for each open stream. Requests are small and come in one piece."""
 
     active: dict[Streaming, int] = {}
+    waits: list[float] = []
 
     def connection_made(self, transport):
         self.transport = transport
 
     def data_received(self, data):
-        if b'"model"' in data:
+        if data.startswith(b"GET /truth"):
+            told = json.dumps(sorted(self.waits)).encode()
+            self.waits.clear()
+            self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(told), told))
+        elif b'"model"' in data:
             self.active[self] = TOKENS
+            self.since = clock.monotonic()
             self.transport.write(HEAD)
 
     def connection_lost(self, exc):
@@ -65,6 +89,8 @@ class Streaming(asyncio.Protocol):
             for stream, left in list(cls.active.items()):
                 if left:
                     stream.transport.write(CHUNK)
+                    if left == TOKENS:
+                        cls.waits.append(clock.monotonic() - stream.since)
                     cls.active[stream] = left - 1
                 else:
                     stream.transport.write(LAST + b"0\r\n\r\n")
@@ -84,10 +110,13 @@ class Round:
     lag_max: float
     cpu: float
     records: list[RequestRecord]
+    beyond: float
+    """How much longer the first token took than the server knows, both at the 99th percentile."""
 
     @property
     def held(self) -> bool:
-        return self.lag_p99 < BOUND and all(record.outcome is Outcome.OK for record in self.records)
+        fine = all(record.outcome is Outcome.OK for record in self.records)
+        return fine and self.lag_p99 < BOUND and abs(self.beyond) < BOUND
 
     def row(self) -> str:
         ttft = slis.samples(self.records, Latency.TTFT)
@@ -102,6 +131,7 @@ class Round:
             f"{slis.quantile(ttft, 0.5) * 1e3:.1f} ms",
             f"{slis.quantile(ttft, 0.99) * 1e3:.1f} ms",
             f"{slis.quantile(itl, 0.99) * 1e3:.1f} ms",
+            f"{self.beyond * 1e3:+.1f} ms",
             f"{ok.value:.1%}",
             "yes" if self.held else "no",
         ]
@@ -126,6 +156,7 @@ async def measure(url: str, rate: float, seconds: float) -> Round:
         )
         async with Generator(config) as generator:
             await asyncio.sleep(1.5)  # connections are made, streams overlap
+            truth(url)
             begun, used = clock.monotonic(), cpu_seconds(generator.pid)
             await asyncio.sleep(seconds)
             ended, used = clock.monotonic(), cpu_seconds(generator.pid) - used
@@ -137,23 +168,128 @@ async def measure(url: str, rate: float, seconds: float) -> Round:
     lags = sorted(record.sent - record.scheduled for record in within)
     worst = max(tick.lag_max for tick in ticks)
     p99 = max(slis.quantile(lags, 0.99), sorted(tick.lag_p99 for tick in ticks)[len(ticks) // 2])
-    return Round(rate, p99, worst, used / (ended - begun), within)
+    told = slis.quantile(slis.samples(within, Latency.TTFT), 0.99) or math.inf
+    return Round(rate, p99, worst, used / (ended - begun), within, told - (slis.quantile(truth(url), 0.99) or 0.0))
 
 
-async def main() -> None:
+def truth(url: str) -> list[float]:
+    """How long requests waited for their first token since the last asking, sorted; of all and not of some."""
+    with urllib.request.urlopen(f"{url}/truth", timeout=10) as answer:
+        return json.load(answer)
+
+
+@dataclass
+class Told:
+    """What another generator tells of one rate."""
+
+    count: int
+    failed: int
+    ttft_p99: float
+
+
+def locust(url: str, rate: float, seconds: float) -> Told:
+    """Users who each send every two seconds, in a process of its own."""
+    python = Path(os.environ.get("DRILLBOOK_LOCUST_PYTHON", ROOT / ".venv-locust" / "bin" / "python"))
+    users = max(1, round(rate * 2))
+    with tempfile.TemporaryDirectory() as folder:
+        found = Path(folder) / "found.json"
+        command = [python, "-m", "locust", "-f", HERE / "load_of_locust.py", "--headless", "--host", url]
+        command += [
+            "-u",
+            str(users),
+            "-r",
+            str(users),
+            "-t",
+            f"{seconds + 3:g}s",
+            "--stop-timeout",
+            "3",
+            "--only-summary",
+        ]
+        subprocess.run(command, env=os.environ | {"FOUND": str(found)}, capture_output=True, check=False)
+        waits = json.loads(found.read_text())
+    return Told(len(waits["ttft"]), waits["failed"], slis.quantile(sorted(waits["ttft"]), 0.99) or math.inf)
+
+
+def vllm(url: str, rate: float, seconds: float) -> Told:
+    """``vllm bench serve``, by the interpreter that ``DRILLBOOK_VLLM_PYTHON`` names."""
+    python = os.environ["DRILLBOOK_VLLM_PYTHON"]
+    with tempfile.TemporaryDirectory() as folder:
+        model = tiny_model.write(Path(folder) / "model")
+        command = [python, "-c", VLLM_BENCH_SERVE, "--backend", "openai-chat"]
+        command += [
+            "--base-url",
+            url,
+            "--endpoint",
+            "/v1/chat/completions",
+            "--model",
+            "tiny",
+            "--tokenizer",
+            str(model),
+        ]
+        command += ["--dataset-name", "random", "--random-input-len", "16", "--random-output-len", str(TOKENS)]
+        command += ["--num-prompts", str(round(rate * seconds)), "--request-rate", f"{rate:g}", "--ignore-eos"]
+        command += ["--disable-tqdm", "--save-result", "--result-dir", folder, "--result-filename", "found.json"]
+        command += ["--percentile-metrics", "ttft", "--metric-percentiles", "99"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(done.stderr[-3000:])
+        found = json.loads((Path(folder) / "found.json").read_text())
+    return Told(found["completed"], round(rate * seconds) - found["completed"], found["p99_ttft_ms"] / 1e3)
+
+
+OTHERS = {"locust": locust, "vllm": vllm}
+
+
+def beside(name: str, url: str, seconds: float) -> float:
+    """The highest rate that another generator holds."""
+
+    def attempt(rate: float) -> bool:
+        for _ in range(2):
+            truth(url)
+            told = OTHERS[name](url, rate, seconds)
+            known = truth(url)
+            beyond = told.ttft_p99 - (slis.quantile(known, 0.99) or 0.0)
+            span = seconds if name == "vllm" else seconds + 3
+            held = abs(beyond) < BOUND and not told.failed and told.count >= 0.9 * rate * span
+            cells = (name, f"{rate:.0f}/s", f"{told.count:,} ok", f"{told.failed} failed", f"{beyond * 1e3:+.1f} ms")
+            print("| " + " | ".join((*cells, "yes" if held else "no")) + " |", flush=True)
+            if held:
+                return True
+        return False
+
+    return search(attempt, 12.0)
+
+
+def search(attempt: Callable[[float], bool], first: float) -> float:
+    """The highest rate, to a fifth, that an attempt holds."""
+    good, bad = 0.0, first
+    while attempt(bad):
+        good, bad = bad, bad * 2
+    while bad - good > max(1.0, good * 0.2):
+        middle = (good + bad) / 2
+        good, bad = (middle, bad) if attempt(middle) else (good, middle)
+    return good
+
+
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=6.0, help="measured per rate")
     parser.add_argument("--rates", type=float, nargs="*", help="measure these rates instead of searching")
+    parser.add_argument(
+        "--beside", nargs="*", choices=sorted(OTHERS), default=[], help="other generators to ask as well"
+    )
     options = parser.parse_args()
-    server = await asyncio.create_subprocess_exec(sys.executable, __file__, "serve", stdout=asyncio.subprocess.PIPE)
+    server = subprocess.Popen([sys.executable, __file__, "serve"], stdout=subprocess.PIPE)
     try:
-        url = f"http://127.0.0.1:{int(await server.stdout.readline())}"
-        print("| rate | tokens/s | lag p99 | lag max | generator CPU | TTFT p50 | TTFT p99 | ITL p99 | ok | held |")
-        print("|---|---|---|---|---|---|---|---|---|---|")
+        url = f"http://127.0.0.1:{int(server.stdout.readline())}"
+        print(
+            "| rate | tokens/s | lag p99 | lag max | CPU | TTFT p50 | TTFT p99 | ITL p99 | beyond truth | ok | held |"
+        )
+        print("|---|---|---|---|---|---|---|---|---|---|---|")
 
-        async def attempt(rate: float) -> bool:
+        def attempt(rate: float) -> bool:
             for _ in range(2):  # a neighbour's burst is not the generator's limit: it must fail twice
-                found = await measure(url, rate, options.seconds)
+                found = asyncio.run(measure(url, rate, options.seconds))
                 print(found.row(), flush=True)
                 if found.held:
                     return True
@@ -161,24 +297,23 @@ async def main() -> None:
 
         if options.rates:
             for rate in options.rates:
-                await attempt(rate)
+                attempt(rate)
             return
-        good, bad = 0.0, 6.0
-        while await attempt(bad):
-            good, bad = bad, bad * 2
-        while bad - good > max(1.0, good * 0.1):
-            middle = (good + bad) / 2
-            if await attempt(middle):
-                good = middle
-            else:
-                bad = middle
-        print(f"\nHighest rate with a lag under {BOUND * 1e3:.0f} ms at p99: {good:.0f} requests/s of {TOKENS} tokens")
+        best = {"drillbook": search(attempt, 50.0)}
+        if options.beside:
+            print("\n| generator | rate | answers | failures | beyond truth | held |\n|---|---|---|---|---|---|")
+        for name in options.beside:
+            best[name] = beside(name, url, options.seconds)
+        print(f"\n| generator | highest rate of {TOKENS}-token streams | drillbook is |\n|---|---|---|")
+        for name, rate in best.items():
+            ratio = f"{best['drillbook'] / rate:.1f} times" if rate else "-"
+            print(f"| {name} | {rate:.0f}/s | {ratio} |")
     finally:
         server.kill()
-        await server.communicate()
+        server.communicate()
 
 
 if __name__ == "__main__":
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    asyncio.run(serve() if sys.argv[1:] == ["serve"] else main())
+    asyncio.run(serve()) if sys.argv[1:] == ["serve"] else main()
