@@ -10,9 +10,9 @@ import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from drillbook import catalog
 from drillbook.adversarial.evidence import Evidence
@@ -53,6 +53,12 @@ class When(FileModel):
             except re.error as error:
                 raise ValueError(f"{pattern!r} is no pattern: {error}") from None
         return value
+
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("it asks for nothing, and would hold of every answer")
+        return self
 
     def holds(self, seen: Evidence) -> bool:
         return all(

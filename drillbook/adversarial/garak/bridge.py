@@ -156,8 +156,9 @@ class Runner(threading.Thread):
         attempt.outputs = [None if text is None else Message(text=text) for text in outputs]
         if probe.post_buff_hook:
             attempt = probe._postprocess_buff(attempt)  # noqa: SLF001
-        attempt = copy.deepcopy(probe._postprocess_hook(attempt))  # noqa: SLF001
-        return probe._postprocess_attempt(attempt)  # noqa: SLF001
+        attempt = probe._postprocess_hook(attempt)  # noqa: SLF001
+        probe._generator_cleanup()  # noqa: SLF001
+        return probe._postprocess_attempt(copy.deepcopy(attempt))  # noqa: SLF001
 
     def _score(self, number: int, attempt: Any) -> None:
         scores = {name: list(detector.detect(attempt)) for name, detector in self._detectors}
@@ -193,7 +194,7 @@ def bridge_generator(runner: Runner, model: str) -> Any:
             answers = [runner.call(prompt) for _ in range(generations_this_call)]
             return [None if text is None else Message(text=text) for text in answers]
 
-    return Bridge(name=model)
+    return Bridge(name=model or "model")
 
 
 def runners(start: Json, wire: Wire) -> Iterator[Runner]:

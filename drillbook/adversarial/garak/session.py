@@ -17,6 +17,11 @@ from typing import Any, Self
 from drillbook import clock
 
 BRIDGE = Path(__file__).with_name("bridge.py")
+ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",  # a detector that needs a hub fails at once, and not after a minute
+    "PYTHONHASHSEED": "0",  # some probes choose among the members of a set: the same seed is to be the same prompts
+    "PYTHONWARNINGS": "ignore",
+}
 SCORING = 60.0
 """Seconds that garak's detectors may take over one answer."""
 _LIMIT = 64 << 20
@@ -83,7 +88,7 @@ class Session:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             limit=_LIMIT,
-            env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"},  # without it: a minute a detector
+            env={**os.environ, **ENVIRONMENT},
         )
         self._say(self._start)
         self._watching = asyncio.create_task(self._watch())
