@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from drillbook.model import units
+from drillbook.model.expectation import ALERT
 from drillbook.model.experiment import Experiment
 from drillbook.model.history import History
 from drillbook.model.units import Dimension
@@ -40,7 +41,7 @@ def _dimensions(written: Mapping[str, Any]) -> dict[str, Dimension | None]:
     known: dict[str, Dimension | None] = registry.dimensions(queries)
     for text in _expectations(written):
         match = _ASKED.match(text)
-        if match is None or match[1] in known:
+        if match is None or match[1] in known or match[1] == ALERT.rstrip("."):
             continue
         try:
             known[match[1]] = units.parse(match[2]).dimension if match[2] else None

@@ -104,11 +104,11 @@ def unseen(index: Indexed, window: Span) -> str:
 
 
 def _alerts(index: Indexed) -> dict[str, Alert]:
-    namespace = index.started.target.rpartition("/")[2] if index.started else ""
+    _, told, namespace = (index.started.target if index.started else "").rpartition("/")
     found: dict[str, Alert] = {}
     states: dict[tuple[str, tuple[tuple[str, str], ...]], tuple[AlertState, float]] = {}
     for line, event in index.events(AlertChanged):
-        if event.labels.get("namespace", namespace) != namespace:
+        if told and event.labels.get("namespace", namespace) != namespace:
             continue  # another deployment's
         alert = found.setdefault(event.name, Alert(event.name))
         alert.severity = event.labels.get("severity") or alert.severity
