@@ -6,12 +6,13 @@ VLLM_ENV ?= .venv-vllm
 CHAOSK8S_ENV ?= .venv-chaosk8s
 KRKN_ENV ?= .venv-krkn
 CHAOS_ENV ?= .venv-chaostoolkit
+GARAK_ENV ?= .venv-garak
 LOCUST_ENV ?= .venv-locust
 WORKERS ?= 3
 DRILL  ?= experiments/replica-loss/pod-kill.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test demo-vllm vllm-env check format lint clean test-whole test-figures sandbox-down test-vllm test-cluster ecosystem-env test-ecosystem bench-sandbox bench-journal bench-clocks bench-load chaostoolkit-env test-chaostoolkit
+.PHONY: help demo test demo-vllm vllm-env check format lint clean test-whole test-figures sandbox-down test-vllm test-cluster ecosystem-env test-ecosystem bench-sandbox bench-journal bench-clocks bench-load chaostoolkit-env test-chaostoolkit garak-env test-garak bench-attack
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -120,8 +121,25 @@ $(CHAOS_ENV)/.done: pyproject.toml
 test-chaostoolkit: $(VENV)/.dev chaostoolkit-env  ## Chaos Toolkit's experiments through `chaos run` and `drillbook run`
 	@$(BIN)/python -m pytest tests/chaostoolkit
 
+garak-env: $(GARAK_ENV)/.done  ## garak in an environment of its own: what its offline probes need (seconds)
+
+# Unpinned, garak's 180 dependencies take an old pip ten minutes to agree on. Its offline probes and detectors, its harness and
+# its OpenAI generator need these.
+$(GARAK_ENV)/.done:
+	@$(PYTHON) -m venv $(GARAK_ENV)
+	@$(GARAK_ENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps 'garak==0.17.1'
+	@$(GARAK_ENV)/bin/python -m pip install --quiet --disable-pip-version-check colorama tqdm numpy pyyaml xdg-base-dirs \
+	  jsonpath-ng requests nltk langdetect backoff jsonschema tiktoken mikeshardmind-base2048 ecoji zalgolib aiohttp httpx openai
+	@touch $@
+
+test-garak: $(VENV)/.dev garak-env  ## The bridge to garak against garak's own harness
+	@DRILLBOOK_GARAK_PYTHON=$(abspath $(GARAK_ENV))/bin/python $(BIN)/python -m pytest tests/adversarial $(PYTEST_ARGS)
+
+bench-attack: $(BIN)/drillbook garak-env  ## Adversarial prompts a second: drillbook against garak's own sending
+	@$(BIN)/python bench/attack.py --garak-python $(abspath $(GARAK_ENV))/bin/python
+
 sandbox-down: $(BIN)/drillbook  ## Remove every sandbox of this user
 	@$(BIN)/drillbook sandbox down --all
 
 clean: ## Remove what was built and installed here
-	rm -rf $(VENV) $(VLLM_ENV) $(CHAOS_ENV) $(LOCUST_ENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VLLM_ENV) $(CHAOS_ENV) $(GARAK_ENV) $(LOCUST_ENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
