@@ -105,7 +105,7 @@ def known(config: SandboxConfig) -> tuple[Image, ...]:
         Image(
             pattern="drillbook*",
             programs=(
-                Program(words=("drillbook",), argv=(python, "-m", "drillbook.cli.main")),
+                Program(words=("drillbook",), argv=(python, "-m", "drillbook")),
                 *(Program(words=(word,), argv=(python,)) for word in ("python3", "python")),
             ),
         ),
