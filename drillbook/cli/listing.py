@@ -110,6 +110,21 @@ def plans() -> list[Row]:
     return rows
 
 
+def alerts() -> list[Row]:
+    from drillbook.playbooks import alerts as shelf
+
+    return [
+        {
+            "name": rule["alert"],
+            "severity": rule.get("labels", {}).get("severity", ""),
+            "waits": str(rule.get("for", "0s")),
+            "playbook": rule.get("labels", {}).get("playbook", ""),
+            "expression": " ".join(str(rule["expr"]).split()),
+        }
+        for rule in shelf.rules()
+    ]
+
+
 KINDS: Mapping[str, Callable[[], list[Row]]] = {
     "experiments": experiments,
     "faults": faults,
@@ -119,6 +134,7 @@ KINDS: Mapping[str, Callable[[], list[Row]]] = {
     "playbooks": playbooks,
     "stacks": stacks,
     "prompts": prompts,
+    "alerts": alerts,
 }
 
 
