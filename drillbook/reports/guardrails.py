@@ -138,7 +138,7 @@ def _phases(index: Indexed) -> tuple[GuardPhase, ...]:
     rows = [
         ("baseline", Span(spans[Phase.BASELINE].start, injected)),
         (UNDER_FAULT, Span(injected, index.watched_until)),
-        ("after the undo", Span(index.watched_until, end)),
+        ("afterwards", Span(index.watched_until, end)),
     ]
     shares = [probe for probe in guardrail.PROBES if isinstance(probe, Share)]
     base = {share.name: _count(index, share, rows[0][1]) for share in shares}
@@ -174,7 +174,7 @@ def _figure(index: Indexed, share: Share, span: Span, base: tuple[int, int] | No
         enough=total >= share.min_samples,
         difference=newcombe(hits, total, *base) if p is not None and base is not None else None,
         p=p,
-        real=p is not None and p < SURE,
+        real=p is not None and p < SURE and total >= share.min_samples,
     )
 
 

@@ -40,7 +40,7 @@ def test_each_phase_is_told_with_its_interval_and_compared_with_the_baseline(for
     text = render(told(opened()), [form])[form]
     assert "Guardrails" in text
     assert "under fault" in text
-    assert "20 of 80" in text
+    assert "25% of 80" in text
     assert "16.8% to 35.5%" in text
     assert "differs" in text
 
@@ -62,7 +62,7 @@ def test_a_difference_from_the_baseline_is_told_by_the_exact_test():
 
 def test_the_json_report_says_the_same():
     report = json.loads(render(told(opened()), ["json"])["json"])["guardrails"]
-    assert [phase["name"] for phase in report["phases"]] == ["baseline", "under fault", "after the undo"]
+    assert [phase["name"] for phase in report["phases"]] == ["baseline", "under fault", "afterwards"]
     assert report["unguarded_seconds"] == pytest.approx(10, abs=0.6)
 
 
