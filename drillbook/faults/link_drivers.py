@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from drillbook.errors import UnsupportedError
-from drillbook.faults import link_chaos, link_helper
+from drillbook.faults import link_chaos, link_ephemeral, link_helper
 from drillbook.faults.link_group import Links, LinkStep
 from drillbook.helper.shaping import Setting
 from drillbook.model.plan import Call, Permission
@@ -37,12 +37,14 @@ async def choose(
 
     :raises UnsupportedError: none is allowed there, each with its reason.
     """
-    wanted = ("helper", "chaos-mesh") if step.driver == "auto" else (step.driver,)
+    wanted = ("helper", "ephemeral", "chaos-mesh") if step.driver == "auto" else (step.driver,)
     reasons: list[UnsupportedError] = []
     for name in wanted:
         try:
             if name == "helper":
                 return await _helper(target, run_id, links, schedule, seconds)
+            if name == link_ephemeral.NAME:
+                return await _ephemeral(target, run_id, links, schedule, seconds)
             return await _chaos(step, target, run_id, links, schedule, seconds)
         except UnsupportedError as error:
             reasons.append(error)
@@ -64,6 +66,23 @@ async def _helper(target: Target, run_id: str, links: Links, schedule: Schedule,
         f"the helper pods are deleted, which clears their rules (they do so by themselves after {seconds:g}s); "
         "then each link is looked at",
         tuple(dict.fromkeys(need for manifest in manifests for need in helper.permissions(manifest))),
+    )
+
+
+async def _ephemeral(target: Target, run_id: str, links: Links, schedule: Schedule, seconds: float) -> Driver:
+    steps = [(at, asdict(setting)) for at, setting in schedule]
+    held = link_ephemeral.specs(target, run_id, links, steps, seconds)
+    for pod, spec in held:
+        await link_ephemeral.check(target, pod, spec)
+    return Driver(
+        link_ephemeral.NAME,
+        f"{len(held)} ephemeral container{'s' if len(held) != 1 else ''} with NET_ADMIN in the pods",
+        [spec for _, spec in held],
+        tuple(link_ephemeral.call(pod, spec) for pod, spec in held),
+        link_ephemeral.undo(held),
+        f"the ephemeral containers are ended, which clears their rules (they do so by themselves after {seconds:g}s); "
+        "their entries stay in the pods' lists",
+        link_ephemeral.permissions(target.namespace),
     )
 
 

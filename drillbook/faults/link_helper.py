@@ -70,18 +70,23 @@ async def inject(planned: PlannedFault, target: Target, record: Record) -> Objec
     :raises RefusedError: a pod was replaced, or a helper does not work.
     :raises UnsupportedError: a helper says that it cannot be done there.
     """
-    for ref in planned.targets:
-        pod = await target.kube.find(paths.of(ref))
-        if pod is None or pod["metadata"]["uid"] != ref.uid or "deletionTimestamp" in pod["metadata"]:
-            raise RefusedError(f"{ref} was gone or ending before the fault")
+    await still_there(planned, target)
     wanted: Any = planned.options["objects"]
     await record(planned.undo)
     # One after another: each first measures its links as they were, and the next one's rule would be in that.
     return [await _did(target, await helper.start(target, manifest)) for manifest in wanted]
 
 
-async def measured(planned: PlannedFault, target: Target) -> Objects:
-    """What the helpers have measured so far, and what they could not keep up (``failed``).
+async def still_there(planned: PlannedFault, target: Target) -> None:
+    """:raises RefusedError: a pod of the plan was replaced, or is ending."""
+    for ref in planned.targets:
+        pod = await target.kube.find(paths.of(ref))
+        if pod is None or pod["metadata"]["uid"] != ref.uid or "deletionTimestamp" in pod["metadata"]:
+            raise RefusedError(f"{ref} was gone or ending before the fault")
+
+
+async def told(planned: PlannedFault, target: Target) -> Objects:
+    """All that the helpers have told so far.
 
     :raises DrillbookError: they cannot be heard.
     """
@@ -92,8 +97,7 @@ async def measured(planned: PlannedFault, target: Target) -> Objects:
         pod = await target.kube.find(paths.pod(meta["namespace"], meta["name"]))
         if pod is None:
             raise RefusedError(f"the helper pod {meta['name']} is gone")
-        lines = await helper.said(target, paths.pod_ref(pod), LOOK_SECONDS)
-        found += [line for line in lines if "measured" in line or "failed" in line]
+        found += await helper.said(target, paths.pod_ref(pod), LOOK_SECONDS)
     return found
 
 

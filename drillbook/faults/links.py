@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import asdict
+from types import ModuleType
 from typing import Any
 
 from drillbook import clock
 from drillbook.errors import DrillbookError, UnsupportedError
-from drillbook.faults import link_chaos, link_drivers, link_group, link_helper, selection
+from drillbook.faults import link_chaos, link_drivers, link_ephemeral, link_group, link_helper, selection
 from drillbook.faults.fault import Bite, Draw, Injected, Record
 from drillbook.faults.link_group import Links, LinkStep
 from drillbook.helper.shaping import Setting, show_rate
@@ -76,7 +77,7 @@ class LinkFault:
     async def inject(self, planned: PlannedFault, target: Target, record: Record) -> Injected:
         if planned.options["driver"] == link_chaos.NAME:
             return Injected(await link_chaos.inject(planned, target, record), undo=planned.undo)
-        told = await link_helper.inject(planned, target, record)
+        told = await _way(planned).inject(planned, target, record)
         before = [each for one in told for each in one["before"]]
         words = "; ".join(f"{each['peer']}: {_measured(each)}" for each in before)
         return Injected(f"{told[0]['set']} (before: {words})", undo=planned.undo, seen={"before": before})
@@ -91,7 +92,7 @@ class LinkFault:
         detail = "nothing was measured yet"
         while True:
             try:
-                lines = [line["measured"] for line in await link_helper.measured(planned, target) if "measured" in line]
+                lines = [line["measured"] for line in await _way(planned).told(planned, target) if "measured" in line]
                 during = {each["peer"]: each for each in lines if each["step"] == 0}
                 if during.keys() >= before.keys():
                     return _compare(setting, before, during)
@@ -100,6 +101,10 @@ class LinkFault:
             if clock.monotonic() > until:
                 return Bite(False, detail)
             await asyncio.sleep(LOOK_SECONDS)
+
+
+def _way(planned: PlannedFault) -> ModuleType:
+    return link_ephemeral if planned.options["driver"] == link_ephemeral.NAME else link_helper
 
 
 def _compare(setting: Setting, before: dict[str, Any], during: dict[str, Any]) -> Bite:

@@ -85,7 +85,9 @@ class ClearLink(msgspec.Struct, frozen=True, kw_only=True, tag="clear-link"):
 
     pod: ObjectRef
     helper: dict[str, Any]
-    """The manifest of that helper pod."""
+    """The manifest of that helper pod; where ``container`` is named, of an ephemeral container."""
+    container: str = ""
+    """The pod's ephemeral container that holds a rule, and is ended first."""
 
 
 UndoOperation = SignalProcess | RestoreFields | RemoveItem | DeleteObject | ClearLink

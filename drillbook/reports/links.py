@@ -84,9 +84,9 @@ def _facts(index: Indexed, fault: PlannedFault) -> Iterator[LinkFacts]:
     if undone is not None:
         spans.append(("after", None, Span(undone + SETTLE, max(index.end, undone + SETTLE))))
     stages: list[LinkStage] = []
-    for name, setting, span in spans:
+    for name, held, span in spans:
         before = stages[0].itl_p50 if stages and stages[0].kind == "before" else None
-        stages.append(_stage(index, name, setting, span, before))
+        stages.append(_stage(index, name, held, span, before))
     yield LinkFacts(
         id=fault.id,
         transport=options["transport"],

@@ -16,8 +16,8 @@ from typing import Any
 from drillbook import clock
 from drillbook.errors import RefusedError
 from drillbook.helper.shaping import show_rate
-from drillbook.model.undo import ClearLink
-from drillbook.targets import paths
+from drillbook.model.undo import ClearLink, ObjectRef
+from drillbook.targets import containers, paths
 from drillbook.targets.answers import ApiError, NotFoundError
 from drillbook.targets.kube import Kube
 
@@ -37,6 +37,8 @@ async def clear(kube: Kube, operation: ClearLink) -> str | None:
     found = await kube.find(paths.of(operation.pod))
     if found is None or found["metadata"]["uid"] != operation.pod.uid:
         return None
+    if operation.container:
+        return await _clear_inside(kube, operation)
     manifest = copy.deepcopy(operation.helper)
     # Two who undo at the same time each have a helper of their own; to clear twice is harmless.
     manifest["metadata"]["name"] = f"{manifest['metadata']['name'][:50]}-{secrets.token_hex(3)}"
@@ -48,6 +50,38 @@ async def clear(kube: Kube, operation: ClearLink) -> str | None:
     finally:
         with contextlib.suppress(NotFoundError):
             await kube.delete(path, grace=0)
+
+
+async def _clear_inside(kube: Kube, operation: ClearLink) -> str:
+    """End the ephemeral container, which clears; where it was killed before it could, another one does."""
+    if not await containers.state(kube, operation.pod, operation.container):
+        return "no ephemeral container of ours was added"
+    name = operation.container
+    if "running" in await containers.state(kube, operation.pod, name):
+        await containers.end(kube, operation.pod, name)
+        await _ended(kube, operation.pod, name)
+    cleared = await _cleared(kube, operation.pod, name)
+    if cleared is None:
+        name = f"{operation.helper['name'][:50]}-{secrets.token_hex(3)}"
+        await containers.add(kube, operation.pod, operation.helper | {"name": name})
+        await _ended(kube, operation.pod, name)
+        cleared = await _cleared(kube, operation.pod, name)
+    if cleared is None:
+        raise RefusedError(f"the ephemeral container {name} in {operation.pod.name} has not cleared the link")
+    return _words(cleared)
+
+
+async def _ended(kube: Kube, pod: ObjectRef, name: str) -> None:
+    until = clock.monotonic() + START_SECONDS
+    while "terminated" not in await containers.state(kube, pod, name):
+        if clock.monotonic() > until:
+            raise RefusedError(f"the ephemeral container {name} in {pod.name} does not end")
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _cleared(kube: Kube, pod: ObjectRef, name: str) -> Json | None:
+    lines = await containers.lines(kube, pod, name)
+    return next((line["cleared"] for line in lines if "cleared" in line), None)
 
 
 async def _told(kube: Kube, path: str, manifest: Json) -> str | None:

@@ -3,98 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import time
-import urllib.request
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from link_bench import NOTHING, Recorded, ask, cmdline, complete, left, planned, undone
 
 from drillbook.errors import PreflightError, RefusedError, UnsupportedError
-from drillbook.faults.fault import Draw
 from drillbook.faults.registry import FAULTS
 from drillbook.helper import shaping
-from drillbook.model.experiment import TargetSpec
-from drillbook.model.plan import PlannedFault
 from drillbook.model.undo import EntryState
-from drillbook.sandbox import stack
-from drillbook.sandbox.lifecycle import Sandbox
 from drillbook.targets import paths, transport
-from drillbook.targets.target import Target, open_target
+from drillbook.targets.target import Target
 from drillbook.undo.operations import carry_out
 
 pytestmark = pytest.mark.root
 
 RECORDED = Path(__file__).parents[1] / "targets" / "recorded"
-
-
-class Recorded(list):
-    async def __call__(self, operations) -> None:
-        self += operations
-
-
-@pytest.fixture
-async def target(sandbox: Sandbox) -> AsyncIterator[Target]:
-    spec = TargetSpec(stack="leaderworkerset")
-    async with await open_target(spec, sandbox=sandbox) as target, asyncio.timeout(90):
-        while [pod["metadata"]["name"] for pod in await target.pods("engine") if is_ready(pod)] != [
-            "vllm-0",
-            "vllm-0-1",
-        ]:
-            await asyncio.sleep(0.1)
-        yield target
-
-
-def is_ready(pod: dict[str, Any]) -> bool:
-    return any(row["type"] == "Ready" and row["status"] == "True" for row in pod["status"].get("conditions", []))
-
-
-async def planned(name: str, target: Target, **options: Any) -> PlannedFault:
-    step = FAULTS[name].step.model_validate({"fault": name, **{key.replace("_", "-"): v for key, v in options.items()}})
-    return await FAULTS[name].plan(step, 0, target, Draw(1, f"test-{os.getpid()}-{time.monotonic_ns()}"))
-
-
-async def undone(target: Target, record: list) -> list[EntryState]:
-    return [(await carry_out(target.kube, each, seconds=60)).state for each in reversed(record)]
-
-
-async def left(target: Target) -> dict[str, list[str]]:
-    """Counted by the kernel and the API, not by drillbook: our qdiscs, filters and tables, and helper pods."""
-    found: dict[str, list[str]] = {"qdiscs": [], "filters": [], "tables": [], "pods": []}
-    for pod in await target.pods("engine"):
-        name, container = pod["metadata"]["name"], pod["spec"]["containers"][0]["name"]
-        for what, argv in {
-            "qdiscs": ("tc", "qdisc", "show", "dev", "eth0"),
-            "filters": ("tc", "filter", "show", "dev", "eth0"),
-            "tables": ("nft", "list", "tables"),
-        }.items():
-            said = await target.kube.exec("llm", name, container, argv)
-            found[what] += [row for row in said.stdout.splitlines() if row.strip() and "noqueue" not in row]
-    pods = await target.kube.list(paths.pods("llm"))
-    found["pods"] = [pod["metadata"]["name"] for pod in pods if pod["metadata"]["name"].startswith("drillbook")]
-    return found
-
-
-NOTHING: dict[str, list[str]] = {"qdiscs": [], "filters": [], "tables": [], "pods": []}
-
-
-def ask(url: str, body: dict[str, Any] | None = None, timeout: float = 30) -> bytes:
-    data = json.dumps(body).encode() if body else None
-    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=timeout) as answer:
-        content: bytes = answer.read()
-    return content
-
-
-async def complete(target: Target, tokens: int, timeout: float = 30) -> float:
-    body = {"model": stack.MODEL, "prompt": "Hi", "max_tokens": tokens, "ignore_eos": True}
-    began = time.monotonic()
-    await asyncio.to_thread(ask, f"{await target.endpoint()}/v1/completions", body, timeout)
-    return time.monotonic() - began
 
 
 async def test_a_throttle_bites_spares_http_and_leaves_nothing(target: Target) -> None:
@@ -176,13 +104,6 @@ async def test_a_killed_helper_leaves_its_rule_and_the_undo_finds_it(target: Tar
         outcomes = [await carry_out(target.kube, each, seconds=60) for each in reversed(record)]
     assert any("taken away: qdisc dbc:" in outcome.detail for outcome in outcomes), outcomes
     assert await left(target) == NOTHING
-
-
-def cmdline(entry: Path) -> str:
-    try:
-        return (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    except OSError:
-        return ""
 
 
 async def test_a_link_that_somebody_shapes_already_is_left_alone(target: Target) -> None:
