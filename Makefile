@@ -103,9 +103,10 @@ demo-vllm: $(BIN)/drillbook vllm-env  ## The same drill against two replicas of 
 	@$(BIN)/drillbook run $(DRILL) --sandbox --engine vllm --vllm-python $(VLLM_ENV)/bin/python; code=$$?; \
 	  [ $$code -le 1 ] || exit $$code
 
-test-cluster: $(VENV)/.dev  ## The conformance suite against a cluster: make test-cluster KUBECONFIG=path
+# With DRILLBOOK_VLLM_PYTHON (an environment with vLLM on the cluster's node, which is this machine) the drills run too.
+test-cluster: $(VENV)/.dev  ## Conformance and drills on a cluster: make test-cluster KUBECONFIG=path
 	@[ -n "$(KUBECONFIG)" ] || { echo "which cluster? make test-cluster KUBECONFIG=path/to/kubeconfig"; exit 2; }
-	@DRILLBOOK_TEST_KUBECONFIG=$(abspath $(KUBECONFIG)) $(BIN)/python -m pytest tests/conformance $(PYTEST_ARGS)
+	@DRILLBOOK_TEST_KUBECONFIG=$(abspath $(KUBECONFIG)) $(BIN)/python -m pytest tests/conformance tests/cluster $(PYTEST_ARGS)
 
 test-vllm: $(VENV)/.dev vllm-env  ## The suite that needs real vLLM
 	@DRILLBOOK_VLLM_PYTHON=$(abspath $(VLLM_ENV))/bin/python $(BIN)/python -m pytest -m vllm
