@@ -32,7 +32,17 @@ def amount(resources: dict[str, Any]) -> int:
 
 def holder(pod: dict[str, Any]) -> str:
     """The name of the first container that holds a device, or empty."""
+    return _held(pod)[0]
+
+
+def resource(pod: dict[str, Any]) -> str:
+    """The resource name of the devices that the pod holds, or empty."""
+    return _held(pod)[1]
+
+
+def _held(pod: dict[str, Any]) -> tuple[str, str]:
     for container in pod["spec"].get("containers", []):
-        if any(name in EXACT or name.startswith(PREFIXES) for name in container.get("resources", {}).get("limits", {})):
-            return str(container["name"])
-    return ""
+        for name in container.get("resources", {}).get("limits", {}):
+            if name in EXACT or name.startswith(PREFIXES):
+                return str(container["name"]), str(name)
+    return "", ""

@@ -7,6 +7,7 @@ pays for what nobody reads. Their values go into ``custom``, a field that only t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import re
 from collections import defaultdict
@@ -24,6 +25,8 @@ from drillbook.sandbox.node.usage import Meter, Usage
 
 PERIOD = 15.0
 """Seconds between two rounds: metrics-server's own default resolution. A quicker autoscaler has quicker rounds."""
+WITHHELD = "drillbook.io/metrics"
+"""An annotation of a Namespace: with the value ``withheld`` nobody gets metrics of its pods, for drills."""
 _FIRST = 5.0
 _SCRAPE_SECONDS = 2.0
 _SCRAPES_AT_ONCE = 16
@@ -57,8 +60,12 @@ class Metrics:
         pids = {record.id: record.pid for record in await self._host.runtime.containers() if record.exit is None}
         used = await asyncio.to_thread(self._meter.measure, pids)
         custom = await self._scrape(session)
+        withheld = await self._withheld()
         totals: dict[str, list[Usage]] = {machine.name: [] for machine in self._machines}
         for pod in list(self._pods.values()):
+            if pod.obj["metadata"]["namespace"] in withheld:
+                await self._forget(pod)
+                continue
             rows = [(one.name, used[one.id]) for one in pod.everything if one.is_running and one.id in used]
             if rows:
                 totals.setdefault(pod.obj["spec"]["nodeName"], []).extend(usage for _, usage in rows)
@@ -77,6 +84,17 @@ class Metrics:
         if custom:
             obj["custom"] = {name: f"{value:.3f}" for name, value in custom.items()}
         await self._write(f"/namespaces/{meta['namespace']}", "pods", obj)
+
+    async def _withheld(self) -> set[str]:
+        """Namespaces that metrics are withheld from, by their annotation."""
+        found = (await self._host.api.get("/api/v1/namespaces")).get("items") or []
+        notes = {one["metadata"]["name"]: one["metadata"].get("annotations") or {} for one in found}
+        return {name for name, note in notes.items() if note.get(WITHHELD) == "withheld"}
+
+    async def _forget(self, pod: Pod) -> None:
+        meta = pod.obj["metadata"]
+        with contextlib.suppress(ApiError):  # there is none, or there will be a next round
+            await self._host.api.delete(f"{_BASE}/namespaces/{meta['namespace']}/pods/{meta['name']}", {})
 
     async def _write(self, where: str, plural: str, obj: Json) -> None:
         try:
