@@ -76,4 +76,4 @@ def test_a_run_without_a_playbook_gets_none(folder: Path, engine_hang_facts: Fac
 
 
 def test_adding_a_format_is_adding_a_file() -> None:
-    assert formats() == ("chaostoolkit", "html", "json", "junit", "markdown", "playbook")
+    assert formats() == ("chaostoolkit", "garak", "html", "json", "junit", "markdown", "playbook")
