@@ -11,6 +11,8 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from drillbook.errors import DrillbookError
 from drillbook.experiments.plan import BASE_PERMISSIONS, missing, pod_is_ready
 from drillbook.faults.fault import Draw, Fault
@@ -101,15 +103,26 @@ async def _permissions(needs: tuple[Permission, ...], target: Target) -> tuple[b
 
 
 async def _possible(name: str, fault: Fault, target: Target) -> Check:
-    """Whether the fault could be planned here with its default options, and lacks no permission."""
-    needed = [key for key, field in fault.step.model_fields.items() if field.is_required() and key != "fault"]
-    if needed:
-        return Check(f"fault {name}", None, f"depends on {', '.join(needed)}: see `drillbook plan`")
+    """Whether the fault could be planned here, and lacks no permission; what would reach it where it could not.
+
+    Options that have no default are taken from the examples of the step.
+    """
+    given: dict[str, object] = {"fault": name}
+    for key, field in fault.step.model_fields.items():
+        if field.is_required() and key != "fault":
+            if not field.examples:
+                return Check(f"fault {name}", None, f"depends on {key}: see `drillbook plan`")
+            given[key] = field.examples[0]
     try:
-        planned = await fault.plan(fault.step.model_validate({"fault": name}), 0, target, Draw(1))
+        step = fault.step.model_validate(given)
+    except ValidationError as error:
+        return Check(f"fault {name}", None, f"depends on its options: {error.errors()[0]['msg']}")
+    try:
+        planned = await fault.plan(step, 0, target, Draw(1))
         granted, told = await _permissions(planned.permissions, target)
     except DrillbookError as error:
-        return Check(f"fault {name}", None, error.message)
+        why = error.message.removeprefix(f"step 0 ({name}): ")
+        return Check(f"fault {name}", None, f"not here: {why}{f' ({error.hint})' if error.hint else ''}")
     return Check(f"fault {name}", granted or None, f"possible: {planned.summary}" if granted else told)
 
 
