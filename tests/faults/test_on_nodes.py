@@ -8,6 +8,7 @@ import pytest
 from striking import Struck, planned
 
 from drillbook.errors import PreflightError, RefusedError, UnsupportedError
+from drillbook.faults import nodes
 from drillbook.model.undo import EntryState
 from drillbook.targets import paths
 
@@ -58,9 +59,9 @@ async def test_a_budget_that_says_no_is_found_and_told_and_the_pod_stays(simulat
         await simulated.kube.delete(f"{budgets}/engines")
 
 
-async def test_a_taint_ends_what_does_not_tolerate_it_and_only_ours_is_removed(simulated):
-    plan, struck = await planned(simulated, "node-taint"), Struck(simulated)
-    *pods, ref = plan.targets
+async def test_only_our_taint_is_removed_from_a_node(simulated):
+    plan, struck = await planned(simulated, "node-taint", effect="NoSchedule"), Struck(simulated)
+    (ref,) = plan.targets
     theirs = {"key": "example.com/theirs", "effect": "NoSchedule"}
     try:
         injected = await struck.inject(plan)
@@ -68,13 +69,21 @@ async def test_a_taint_ends_what_does_not_tolerate_it_and_only_ours_is_removed(s
         await simulated.kube.patch(paths.of(ref), {"spec": {"taints": [*now["spec"]["taints"], theirs]}})
         bite = await struck.prove(plan, injected)
         assert bite.bit, bite.detail
-        assert pods
     finally:
         await struck.undo()
         left = [row["key"] for row in (await node(simulated, ref.name))["spec"].get("taints") or []]
         await simulated.kube.patch(paths.of(ref), {"spec": {"taints": None}})
     assert "example.com/theirs" in left
     assert "drillbook.io/drill" not in left
+
+
+async def test_a_taint_that_ends_pods_counts_those_that_do_not_tolerate_it(simulated):
+    plan = await planned(simulated, "node-taint")
+    *pods, ref = plan.targets
+    on_it = [pod for pod in await simulated.everything() if pod["spec"].get("nodeName") == ref.name]
+    assert {each.uid for each in pods} == {pod["metadata"]["uid"] for pod in on_it}
+    tolerant = [pod | {"spec": pod["spec"] | {"tolerations": [{"operator": "Exists"}]}} for pod in on_it]
+    assert nodes.driven_away(tolerant, {"key": "drillbook.io/drill", "effect": "NoExecute"}) == []
 
 
 async def test_a_pod_that_is_cut_off_is_not_reached_until_the_policy_is_deleted(simulated):
