@@ -45,7 +45,7 @@ class Evidence:
     def status(self) -> int | None:
         return self.record.status
 
-    @property
+    @cached_property
     def words(self) -> str:
         """The text as it compares: one line, without the space around it, its apostrophes straight."""
         return " ".join(self.text.replace("\u2019", "'").split())
@@ -68,13 +68,13 @@ class Evidence:
             told = [self.raw]
         return one_line(" | ".join(told))
 
-    def values(self, path: str) -> Iterator[Any]:
-        """What stands at a place such as ``warnings.type`` or ``choices.content_filter_results.error.code``.
+    def values(self, path: list[str]) -> Iterator[Any]:
+        """What stands at a place such as ``warnings``, ``type``, or ``choices``, ``content_filter_results``, ``error``.
 
         A list on the way is entered at each of its items.
         """
         for payload in self.payloads:
-            yield from _walk(payload, path.split("."))
+            yield from _walk(payload, path)
 
 
 def _objects(texts: list[str]) -> Iterator[dict[str, Any]]:

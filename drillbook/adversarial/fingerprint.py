@@ -25,6 +25,8 @@ class Fingerprint:
 
     blocks: Counter[str] = field(default_factory=Counter)
     benign: set[str] = field(default_factory=set)
+    known: tuple[str, ...] = ()
+    """The traits of a block, the most frequent first."""
 
     def learn(self, seen: Evidence, *, tripwire: bool) -> None:
         """Take one answer of the healthy time; what failed to arrive teaches nothing."""
@@ -35,16 +37,15 @@ class Fingerprint:
             self.blocks[key] += 1
         else:
             self.benign.add(key)
-
-    @property
-    def known(self) -> tuple[str, ...]:
-        """The traits of a block, the most frequent first."""
-        return tuple(key for key, count in self.blocks.most_common() if count >= NEEDED and key not in self.benign)
+        told = self.blocks.most_common()
+        self.known = tuple(key for key, count in told if count >= NEEDED and key not in self.benign)
 
     def matches(self, seen: Evidence) -> str | None:
         """The trait of a block that this answer has."""
+        if not self.known:
+            return None
         key = trait(seen)
-        return key if key is not None and key in self.known else None
+        return key if key in self.known else None
 
 
 def trait(seen: Evidence) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal, Self
 
@@ -23,6 +23,9 @@ from drillbook.model.attack import AttackOutcome
 from drillbook.model.experiment import FileModel
 
 ORDER = (AttackOutcome.GUARD_ERROR, AttackOutcome.BLOCKED, AttackOutcome.UNGUARDED, AttackOutcome.DETECTED)
+
+
+Condition = Callable[[Evidence], bool]
 
 
 class When(FileModel):
@@ -60,23 +63,28 @@ class When(FileModel):
             raise ValueError("it asks for nothing, and would hold of every answer")
         return self
 
-    def holds(self, seen: Evidence) -> bool:
-        return all(
-            (
-                not self.status or seen.status in self.status,
-                not self.code or any(_names(error) & set(self.code) for error in seen.errors),
-                not self.type or any(str(error.get("type")) in self.type for error in seen.errors),
-                not self.message or _has(self.message, seen.said),
-                not self.text or seen.words in self.text,
-                not self.matches or _has(self.matches, seen.words),
-                not self.finish_reason or seen.record.finish_reason in self.finish_reason,
-                all(_has(pattern, seen.headers.get(name, "")) for name, pattern in self.headers.items()),
-                all(
-                    any(_has(pattern, json.dumps(value).strip('"')) for value in seen.values(place))
-                    for place, pattern in self.fields.items()
-                ),
-            )
-        )
+    def conditions(self) -> tuple[Condition, ...]:
+        """What is asked for, as questions to an answer; the cheapest first, for thousands of answers a second."""
+        found: list[Condition] = []
+        if self.status:
+            found.append(lambda seen: seen.status in self.status)
+        if self.finish_reason:
+            found.append(lambda seen: seen.record.finish_reason in self.finish_reason)
+        if self.text:
+            found.append(lambda seen: seen.words in self.text)
+        found += [_header(name, _pattern(pattern)) for name, pattern in self.headers.items()]
+        if self.code:
+            found.append(lambda seen: any(_names(error) & set(self.code) for error in seen.errors))
+        if self.type:
+            found.append(lambda seen: any(str(error.get("type")) in self.type for error in seen.errors))
+        found += [_field(place, _pattern(pattern)) for place, pattern in self.fields.items()]
+        if self.message:
+            message = _pattern(self.message)
+            found.append(lambda seen: bool(seen.said) and message.search(seen.said) is not None)
+        if self.matches:
+            matches = _pattern(self.matches)
+            found.append(lambda seen: matches.search(seen.words) is not None)
+        return tuple(found)
 
 
 class Signal(FileModel):
@@ -99,20 +107,23 @@ class Signals:
     """All signals there are, ready to be asked."""
 
     def __init__(self, stacks: Iterable[tuple[str, Stack]]) -> None:
-        self._by_outcome: dict[AttackOutcome, list[tuple[str, Signal]]] = {outcome: [] for outcome in ORDER}
+        self._asked: list[tuple[AttackOutcome, str, tuple[Condition, ...]]] = []
         self.texts: set[str] = set()
         """Whole answers that are a guardrail's, word for word."""
         for name, stack in stacks:
             for signal in stack.signals:
-                self._by_outcome[AttackOutcome(signal.outcome)].append((name, signal))
+                self._asked.append((AttackOutcome(signal.outcome), f"{name}: {signal.name}", signal.when.conditions()))
                 self.texts.update(signal.when.text)
+        self._asked.sort(key=lambda asked: ORDER.index(asked[0]))
 
     def hit(self, seen: Evidence) -> tuple[AttackOutcome, str] | None:
         """The outcome that a guardrail's own words or marks prove, and which; None where none does."""
-        for outcome in ORDER:
-            for stack, signal in self._by_outcome[outcome]:
-                if signal.when.holds(seen):
-                    return outcome, f"{stack}: {signal.name}"
+        for outcome, name, conditions in self._asked:
+            for holds in conditions:
+                if not holds(seen):
+                    break
+            else:
+                return outcome, name
         return None
 
 
@@ -150,5 +161,14 @@ def _names(error: dict[str, object]) -> set[str]:
     return {str(error[key]) for key in ("code", "inner", "error_code") if error.get(key) is not None}
 
 
-def _has(pattern: str, text: str) -> bool:
-    return re.search(pattern, text, re.IGNORECASE) is not None
+def _pattern(text: str) -> re.Pattern[str]:
+    return re.compile(text, re.IGNORECASE)
+
+
+def _header(name: str, pattern: re.Pattern[str]) -> Condition:
+    return lambda seen: name in seen.headers and pattern.search(seen.headers[name]) is not None
+
+
+def _field(place: str, pattern: re.Pattern[str]) -> Condition:
+    path = place.split(".")
+    return lambda seen: any(pattern.search(json.dumps(value).strip('"')) for value in seen.values(path))
