@@ -29,7 +29,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
 import outside
 from assault import Assault, Meddler
-from attack_round import ENGINE_REPLICAS, FEWER, FINISHED, METHODS, MORE, ROUTER_REPLICAS, Round, wrong_code
+from attack_round import (
+    ENGINE_REPLICAS,
+    FEWER,
+    FINISHED,
+    METHODS,
+    MORE,
+    ROUTER_REPLICAS,
+    Round,
+    was_starting,
+    wrong_code,
+)
 from outside import ENGINES, ROUTER, Api, Decoy, wait
 
 WAYS = {
@@ -106,7 +116,7 @@ class Lane:
             say(f"the decoy pod was touched: {decoy}")
         text = (place / "output").read_text(errors="replace")
         for word in ("Traceback", "never retrieved", "bug:"):
-            if word in text:
+            if word in text and not was_starting(round_):
                 say(f"{word!r} in the output: {text[text.find(word) - 200 :][:1500]}")
         folders = [each.parent for each in place.glob("runs/*/*/journal.jsonl") if not each.parent.is_symlink()]
         for folder in folders:

@@ -126,6 +126,15 @@ async def test_an_engine_that_never_answered_is_unknown_and_not_red(quick):
     assert found.error
 
 
+async def test_a_poll_that_cannot_be_written_down_ends_the_poller_and_is_not_lost(quick):
+    def full(_: Any) -> None:
+        raise DrillbookError("no space left")
+
+    async with Engine() as engine, asyncio.timeout(20):
+        with pytest.raises(DrillbookError, match="no space left"):
+            await HealthPoller(engine.url, lambda: {"e0": engine.url}, full).run()
+
+
 async def test_a_gateway_without_health_is_asked_for_its_models(quick):
     log = Log()
     async with Engine() as engine:

@@ -63,6 +63,12 @@ def experiment(round_: Round) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def was_starting(round_: Round) -> bool:
+    """Whether Python itself was starting, and knew nothing of drillbook: its own traceback then, and its own code."""
+    at_once = round_.moment is not None and round_.moment < 1.0
+    return at_once and round_.status == "no run folder" and round_.code in (-1, -2, -15, 1)
+
+
 def wrong_code(round_: Round, text: str) -> str:
     """Whether the exit code is not one that the documentation gives for what happened."""
     finished = round_.code in FINISHED and round_.status == "completed"
@@ -72,16 +78,15 @@ def wrong_code(round_: Round, text: str) -> str:
         case "left alone":
             fine = finished
         case "SIGINT" | "SIGTERM" | "terminal closed":
-            starting = nothing and (round_.moment or 9) < 1.0  # Python itself was, and knew nothing of drillbook
-            early = starting and round_.code in (-1, -2, -15, 1)
             # Python leaves by SIGINT itself where Ctrl-C met an import that runs text; a shell shows 130 for that too.
-            fine = finished or round_.code == 130 or early or (round_.code == -2 and nothing)
+            fine = finished or round_.code == 130 or was_starting(round_) or (round_.code == -2 and nothing)
         case "disk full":
             fine = finished or (unwritten and not nothing) or (round_.code == 4 and nothing)
         case "control plane away for seconds":
             fine = finished or (round_.code == 4 and nothing) or (round_.code == 130 and round_.status == "interrupted")
         case "control plane away until after the run":
             fine = finished or (round_.code == 4 and nothing) or round_.code == 5
+            fine = fine or (round_.code == 130 and round_.status == "interrupted")  # its Lease ran out before any fault
         case "asleep for 8 s":
             fine = finished or (round_.code == 130 and round_.status == "interrupted") or (round_.code == 4 and nothing)
         case _:

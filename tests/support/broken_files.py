@@ -220,7 +220,8 @@ def _yaml(data: bytes, chance: random.Random) -> tuple[bytes, str, bool]:
 
 TRAVERSALS = (
     "../../../../etc/passwd", "/etc/passwd", "..", "a/../../b", "../../planted.jsonl", "/proc/self/environ",
-    "~/.ssh/id_rsa", "pod-kill\x00", "C:\\\\windows", "%2e%2e%2fetc", "file:///etc/passwd", "a" * 300, "con\nfused", "$(touch x)", "`x`",
+    "~/.ssh/id_rsa", "pod-kill\x00", "C:\\\\windows",
+    "%2e%2e%2fetc", "file:///etc/passwd", "a" * 300, "con\nfused", "$(touch x)", "`x`",
 )  # fmt: skip
 
 

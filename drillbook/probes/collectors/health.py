@@ -50,11 +50,14 @@ class HealthPoller:
                 await asyncio.gather(*self._busy.values(), return_exceptions=True)
 
     def _start(self, name: str, poll: Coroutine[Any, Any, None]) -> None:
-        """One poll at a time of each: a slow one is not piled upon."""
+        """One poll at a time of each: a slow one is not piled upon, and one that failed is told."""
         task = self._busy.get(name)
         if task is not None and not task.done():
             poll.close()
             return
+        if task is not None and (error := task.exception()) is not None:
+            poll.close()
+            raise error
         self._busy[name] = asyncio.create_task(poll)
 
     async def _engine(self, http: aiohttp.ClientSession, name: str, base: str) -> None:
