@@ -98,6 +98,7 @@ class FileModel(BaseModel):
         alias_generator=lambda name: name.strip("_").replace("_", "-"),
         populate_by_name=True,
         use_attribute_docstrings=True,
+        defer_build=True,  # of dozens of steps a file uses few
     )
 
 
