@@ -82,7 +82,7 @@ def objects(vllm_python: str, model: Path) -> list[Json]:
             continue
         spec = obj["spec"]["template"]["spec"]
         (container,) = spec["containers"]
-        container["resources"].setdefault("requests", {})["cpu"] = "100m"  # a machine of two cores holds it all
+        container["resources"].setdefault("requests", {})["cpu"] = "300m"  # two cores hold it all, a second set too
         container["resources"]["requests"]["memory"] = "256Mi"
         if obj["metadata"]["name"] == ENGINES:
             obj["spec"]["replicas"] = 2
