@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from drillbook.errors import UsageError
+from drillbook.errors import DrillbookError, UsageError
 from drillbook.model.events import AnyEvent, ObjectChanged, Observed
 from drillbook.probes import probe
 from drillbook.probes.collectors import engines, health
