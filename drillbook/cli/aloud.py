@@ -51,7 +51,9 @@ def sections(experiment: Experiment) -> Iterator[tuple[str, list[str]]]:
 
 def sentence(wanted: Expectation) -> str:
     """``goodput is at least 95% at every moment``."""
-    said = f"{wanted.probe} happens"
+    said = f"the alert {wanted.alert} fires" if wanted.alert else f"{wanted.probe} happens"
+    if wanted.alert and not wanted.is_event:
+        return f"the alert {wanted.alert} stays silent" + (f" during {wanted.during}" if wanted.during else "")
     if wanted.operator is not None and wanted.value is not None and wanted.dimension is not None:
         said = f"{wanted.probe} is {_OPERATORS[wanted.operator]} {show(wanted.value, wanted.dimension)}"
     quantifier = "" if wanted.within is not None else _QUANTIFIERS[wanted.quantifier]

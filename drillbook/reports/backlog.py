@@ -85,6 +85,9 @@ def _finding(finding: Finding) -> Iterator[_Bare]:
 
 
 def _refuted(text: str) -> tuple[Work, str]:
+    if text.split()[0] == "alert":
+        wish = "keep silent" if text.endswith("silent") else "fire in time"
+        return Work.DETECT, f"Let the alert {text.split()[1]} {wish} under this fault: “{text}”"
     if "green-while-broken" in text:
         return Work.DETECT, HEARTBEAT
     if text.split()[0] in ("recovered", "mitigated"):
@@ -97,7 +100,8 @@ def _refuted(text: str) -> tuple[Work, str]:
 def _detection(clocks: Clocks, signals: tuple[Signal, ...], harm: Harm) -> Iterator[_Bare]:
     broken = total(clocks.broken)
     beat = next((signal.turned for signal in signals if signal.kind == "heartbeat"), None)
-    if broken > NOTICEABLE and beat is not None and clocks.inject.at is not None:
+    alerted = clocks.detect.source.startswith("alert ")
+    if broken > NOTICEABLE and beat is not None and clocks.inject.at is not None and not alerted:
         after = show(beat - clocks.inject.at, Dimension.DURATION)
         because = f"tokens stood still on a busy engine: an alert on that would have turned {after} after the injection"
         yield clocks.detect.at is None, Work.DETECT, "Alert on a busy engine that makes no tokens", because, ""

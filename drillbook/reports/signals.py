@@ -16,6 +16,7 @@ from drillbook.model.judgement import Clocks
 from drillbook.probes import alerts
 from drillbook.probes.capacity import engine_pods, short_of_capacity
 from drillbook.probes.index import Indexed
+from drillbook.probes.names import ALERTS
 from drillbook.probes.signals import EXPIRY_SECONDS, is_signal, label
 from drillbook.reports.clocks import overlap
 from drillbook.reports.heartbeat import heartbeat
@@ -58,6 +59,7 @@ def signals(index: Indexed, clocks: Clocks) -> tuple[Signal, ...]:
             readings.setdefault((kind, name), []).append(
                 (index.relative(moment), None if event.value is None else event.value == rest)
             )
+    looks = sum(event.value is not None for _, event in index.observed.get(ALERTS, ()))
     pending = dict[str, Spans]()
     for name, alert in alerts.shown(index).items():
         readings["alert", name] = [(index.relative(at), well) for at, well in alerts.turns(index, alert)]
@@ -73,13 +75,15 @@ def signals(index: Indexed, clocks: Clocks) -> tuple[Signal, ...]:
         f"{event.name} /health": index.relative(at) for at, event in engine_pods(index) if event.change == "deleted"
     }
     found = [
-        _signal(kind, name, seen, min(end, gone.get(name, end)), clocks, pending.get(name))
+        _signal(kind, name, seen, min(end, gone.get(name, end)), clocks, pending.get(name), looks)
         for (kind, name), seen in readings.items()
         if kind != "alert" or name in pending or _rests(seen)
     ]
-    return tuple(
-        sorted(found, key=lambda signal: (signal.kind == "heartbeat", signal.stayed_green, signal.turned or 0.0))
-    )
+    return tuple(sorted(found, key=_order))
+
+
+def _order(signal: Signal) -> tuple[bool, bool, float, bool]:
+    return signal.kind == "heartbeat", signal.stayed_green, signal.turned or 0.0, signal.kind != "alert"
 
 
 def _rests(seen: Sequence[tuple[float, bool | None]]) -> bool:
@@ -95,6 +99,7 @@ def _signal(
     end: float,
     clocks: Clocks,
     pending: Spans | None,
+    looks: int,
 ) -> Signal:
     spans = list(_spans(seen, end, polled=kind != "readiness" and pending is None))
     green = tuple((start, stop) for start, stop, well in spans if well)
@@ -103,7 +108,7 @@ def _signal(
     return Signal(
         name=name,
         kind=kind,
-        readings=len(seen),
+        readings=len(seen) if pending is None else looks,
         green=green,
         red=red,
         pending=pending or (),
