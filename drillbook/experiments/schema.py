@@ -22,7 +22,8 @@ Schema = dict[str, Any]
 _EXPECTATION: Schema = {
     "description": (
         "[always|eventually|sometimes] probe [operator value] [during phase] [for duration] [within duration [of "
-        "inject|effect|undo]], as a sentence or as a mapping. `drillbook list probes` shows the probes."
+        "inject|effect|undo]], or: alert NAME fires [within …] | stays silent; as a sentence or as a mapping. "
+        "`drillbook list probes` shows the probes."
     ),
     "anyOf": [
         {"type": "string", "minLength": 1, "examples": ["goodput >= 95%", "recovered within 90s of inject"]},
@@ -34,6 +35,8 @@ _EXPECTATION: Schema = {
                 "always": {"type": "string", "description": "A probe, asked of every sliding window."},
                 "eventually": {"type": "string", "description": "A probe, asked of one window and all later ones."},
                 "sometimes": {"type": "string", "description": "A probe, asked of one window."},
+                "alert": {"type": "string", "description": "An alert of the target's Prometheus, that it fires."},
+                "stays": {"const": "silent", "description": "... or that it does not."},
                 "is": {"type": "string", "description": "Operator and value.", "examples": [">= 95%"]},
                 "during": {"enum": ["baseline", "inject", "observe", "undo", "settle"]},
                 "for": {"type": "string", "description": "How long it must be so without a break."},
