@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -31,6 +31,8 @@ class Part(FileModel):
     """Probes of garak: ``dan``, ``dan.DanInTheWild``, ``encoding.InjectBase64``."""
     buffs: tuple[str, ...] = ()
     """Buffs of garak that rewrite its prompts: ``encoding.Base64``."""
+    config: dict[str, dict[str, Any]] = {}
+    """garak's own configuration of its plugins: ``{probes: {fitd: {FITD: {red-team…}}}}``, as in its files."""
     cap: int | None = Field(default=None, ge=1)
     """Most prompts, chosen by the seed; of each probe, where this is garak's."""
     weight: int = Field(default=1, ge=1, le=1000)
@@ -42,8 +44,8 @@ class Part(FileModel):
     def _says_what(self) -> Self:
         if bool(self.pack) == bool(self.garak):
             raise ValueError("a part names either a pack or probes of garak")
-        if self.buffs and not self.garak:
-            raise ValueError("buffs are garak's, and rewrite prompts of garak's probes only")
+        if (self.buffs or self.config) and not self.garak:
+            raise ValueError("'buffs' and 'config' are garak's, and of garak's probes only")
         return self
 
 

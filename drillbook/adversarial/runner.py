@@ -6,7 +6,7 @@ import importlib.util
 import os
 from pathlib import Path
 
-from drillbook.adversarial import packs, plan
+from drillbook.adversarial import packs, plan, signals
 from drillbook.adversarial.config import AttackerConfig
 from drillbook.errors import UsageError
 from drillbook.load.process import Generator, check_headers
@@ -35,6 +35,7 @@ class Attacker(Generator):
 
     def check(self) -> None:
         """Refuse what cannot be sent, before anything is started."""
+        signals.load(Path(self.config.plan or self.config.pack).parent)
         if self.config.plan:
             path = Path(self.config.plan)
             wanted = plan.read(path)

@@ -110,6 +110,7 @@ def _source(
                 config.garak_python,
                 part.garak,
                 buffs=part.buffs,
+                config=part.config,
                 cap=cap,
                 seed=config.seed,
                 model=config.model,

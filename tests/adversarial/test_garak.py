@@ -239,3 +239,34 @@ def test_the_report_has_garaks_form():
 
 def test_garaks_old_owasp_ids_are_told_in_todays_terms():
     assert taxonomy.owasp(["owasp:llm06", "owasp:llm01", "quality:x", "owasp:llm10"]) == ("LLM01:2025", "LLM02:2025")
+
+
+async def test_conversations_go_on_with_what_the_target_said(tmp_path, guarded, garak_python, monkeypatch):
+    """FITD writes each next turn from the last answer; its attacking model is the same stub here."""
+    monkeypatch.setenv("OPENAICOMPATIBLE_API_KEY", "none")
+    guarded.closed, guarded.answer = False, "yes, in level 1: a duck; in level 2: two ducks"
+    attacker_model = {
+        "red_team_model_type": "openai.OpenAICompatible",
+        "red_team_model_name": "stub",
+        "red_team_model_config": {"uri": f"{guarded.url}/v1", "max_tokens": 20},
+        "initial_prompt_count": 2,
+        "max_calls_per_conv": 3,
+    }
+    part = {"garak": ["fitd.FITD"], "cap": 8, "config": {"probes": {"fitd": {"FITD": attacker_model}}}}
+    (tmp_path / "p.yaml").write_text(json.dumps({"title": "t", "parts": [part]}))
+    config = AttackerConfig.attack(
+        AttackSpec(plan="p.yaml"),
+        folder=tmp_path,
+        base_url=guarded.url,
+        model="m",
+        beside=tmp_path,
+        once=True,
+        concurrency=4,
+        garak_python=garak_python,
+    )
+    async with Attacker(config) as attacker:
+        events = [line.event async for line in attacker]
+    records = [event for event in events if isinstance(event, AttackRecord)]
+    assert {record.turn for record in records} >= {0, 1}, [event for event in events if isinstance(event, Noted)]
+    continued = [body["messages"] for body in guarded.bodies if len(body["messages"]) > 2 and body["model"] == "m"]
+    assert {rows[1]["content"] for rows in continued} == {guarded.answer}

@@ -73,9 +73,20 @@ def configure(start: Json) -> None:
     _config.run.generations = 1
     if start.get("cap") is not None:
         _config.run.soft_probe_prompt_cap = start["cap"]
+    for kind, tree in start.get("config", {}).items():
+        merge(getattr(_config.plugins, kind), tree)
     langservice.load()
     intentservice.load()
     _config.buffmanager.buffs = [_plugins.load_plugin(f"buffs.{name}") for name in start.get("buffs", ())]
+
+
+def merge(known: Json, said: Json) -> None:
+    """Lay what was said over what is known, branch by branch."""
+    for key, value in said.items():
+        if isinstance(value, dict) and isinstance(known.get(key), dict):
+            merge(known[key], value)
+        else:
+            known[key] = value
 
 
 def names(specs: Iterable[str]) -> list[str]:

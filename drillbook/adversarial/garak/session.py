@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -64,6 +64,7 @@ class Session:
         specs: tuple[str, ...],
         *,
         buffs: tuple[str, ...] = (),
+        config: Mapping[str, Any] | None = None,
         cap: int | None = None,
         seed: int = 1,
         model: str = "",
@@ -76,7 +77,15 @@ class Session:
         self.tags: dict[str, list[str]] = {}
         self.detectors: dict[str, list[str]] = {}
         self._python = python or os.environ.get("DRILLBOOK_GARAK_PYTHON") or sys.executable
-        self._start = {"specs": specs, "buffs": buffs, "cap": cap, "seed": seed, "model": model, "now": clock.wall()}
+        self._start: dict[str, Any] = {
+            "specs": specs,
+            "buffs": buffs,
+            "cap": cap,
+            "seed": seed,
+            "model": model,
+            "now": clock.wall(),
+        }
+        self._start["config"] = config or {}
         self._changed, self._note = changed, note
         self._scores: dict[int, asyncio.Future[Scored]] = {}
         self._complaints: deque[str] = deque(maxlen=_TAIL)
