@@ -56,7 +56,7 @@ class Cluster:
         status, answer = await self.call(PODS, "POST", pod)
         assert status == 201, answer
 
-    async def until(self, name: str, wanted, seconds: float = 15.0) -> dict:
+    async def until(self, name: str, wanted, seconds: float = 60.0) -> dict:
         """The pod once ``wanted(status)`` is true."""
         end = clock.monotonic() + seconds
         while True:
@@ -178,6 +178,23 @@ async def inside(cluster: Cluster, pod: str, script: str) -> str:
     command = ["kubectl", "--kubeconfig", kubeconfig, "exec", pod, "--", "sh", "-c", script]
     done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=True)
     return done.stdout
+
+
+async def test_kubectl_exec_it_has_a_terminal_and_the_exit_code(cluster):
+    await cluster.run("talks", shell("while :; do sleep 1; done"))
+    await cluster.until("talks", lambda status: condition(status, "Ready") == "True")
+    kubeconfig = str(lifecycle.find("kubelet").kubeconfig)
+    leader, follower = os.openpty()
+    command = ["kubectl", "--kubeconfig", kubeconfig, "exec", "-it", "talks", "--", "sh"]
+    with subprocess.Popen(command, stdin=follower, stdout=follower, stderr=follower) as process:
+        os.close(follower)
+        os.write(leader, b"tty; echo $((6 * 7)); exit 7\n")
+        assert await asyncio.to_thread(process.wait, 60) == 7
+    told = os.read(leader, 1 << 16)
+    os.close(leader)
+    assert b"/dev/pts/" in told
+    assert b"42" in told
+    await cluster.call(f"{PODS}/talks", "DELETE", {"gracePeriodSeconds": 0})
 
 
 async def test_environment_and_volumes_come_from_where_the_manifest_says(cluster):
