@@ -25,6 +25,8 @@ AT_ONCE = 4
 """Answers that are not counted: as many as a queue's burst lets through."""
 PATIENCE = 1.0
 """Seconds without any answer after which the rest counts as lost."""
+LONGEST = 10.0
+"""Seconds after which a train is not waited for any more, however slowly its answers come."""
 _ECHO, _REPLY = 8, 0
 
 
@@ -67,7 +69,8 @@ def train(peer: str, count: int, *, size: int = SIZE, patience: float = PATIENCE
                     raise
         last = began
         while len(arrived) < count:
-            ready, _, _ = select.select([sock], [], [], max(0.0, last + patience - clock.monotonic()))
+            until = min(last + patience, began + LONGEST)
+            ready, _, _ = select.select([sock], [], [], max(0.0, until - clock.monotonic()))
             if not ready:
                 break
             now = clock.monotonic()

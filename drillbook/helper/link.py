@@ -43,6 +43,8 @@ class LinkProgram:
         except ValueError as error:
             raise UnsupportedError(f"this cannot be done to a link: {error}") from error
         self._over = threading.Event()
+        self._setting = threading.Lock()
+        """Held while rules change, so that nothing is set once clearing has begun."""
         self._thread: threading.Thread | None = None
         self._began = 0.0
 
@@ -60,10 +62,8 @@ class LinkProgram:
 
     def clear(self) -> dict[str, Any]:
         self._over.set()
-        if self._thread is not None:
-            self._thread.join()
         try:
-            with self._inside():
+            with self._setting, self._inside():
                 removed = traffic.clear()
                 if left := traffic.ours():
                     raise RefusedError(f"still there: {', '.join(left)}")
@@ -90,8 +90,11 @@ class LinkProgram:
             for number, (at, setting) in enumerate(self._steps):
                 if self._over.wait(max(0.0, self._began + at - clock.monotonic())):
                     return
-                if number:
-                    self._set(self._steps[number - 1][1], setting, number)
+                with self._setting:
+                    if self._over.is_set():
+                        return
+                    if number:
+                        self._set(self._steps[number - 1][1], setting, number)
                 until = self._steps[number + 1][0] if number + 1 < len(self._steps) else float("inf")
                 self._watch(number, self._began + until)
 
