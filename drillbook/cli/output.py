@@ -47,7 +47,7 @@ def show_judgement(judgement: Judgement, *, every: bool = False) -> None:
         click.echo()
         click.secho("what happened", bold=True)
         for row in happened:
-            click.echo(f"  {row}")
+            click.echo(f"  {_printable(row)}")
     for role, heading in GROUPS.items():
         group = [finding for finding in judgement.findings if finding.role == role]
         if group:
@@ -56,9 +56,14 @@ def show_judgement(judgement: Judgement, *, every: bool = False) -> None:
             _show_group(role, group, every=every)
     click.echo()
     verdict = click.style(judgement.verdict.value.upper(), **VERDICT_STYLES[judgement.verdict])
-    click.echo(f"{verdict}  {judgement.reason}")
+    click.echo(f"{verdict}  {_printable(judgement.reason)}")
     fine = judgement.status is RunStatus.COMPLETED and judgement.undo is not UndoState.REMAINS
     click.secho(f"run {judgement.status.value}, undo {judgement.undo.value}", fg=None if fine else "red", dim=fine)
+
+
+def _printable(text: str) -> str:
+    """Without what would steer a terminal: names and errors may be anyone's words."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def _show_group(role: str, group: Sequence[Finding], *, every: bool) -> None:
@@ -70,8 +75,8 @@ def _show_group(role: str, group: Sequence[Finding], *, every: bool) -> None:
             click.echo(f"  {_mark(Verdict.HELD)} {text}{sound} check{'' if sound == 1 else 's'} held")
         group = doubtful
     for finding in group:
-        click.echo(f"  {_mark(finding.verdict)} {finding.expectation}")
-        click.secho(f"      {finding.reason}", dim=True)
+        click.echo(f"  {_mark(finding.verdict)} {_printable(finding.expectation)}")
+        click.secho(f"      {_printable(finding.reason)}", dim=True)
 
 
 def _happened(clocks: Clocks) -> Iterator[str]:

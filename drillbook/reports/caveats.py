@@ -11,13 +11,16 @@ from drillbook.model.verdict import RunStatus
 from drillbook.reports.header import started
 
 FEW_REQUESTS = 30
+SHOWN = 10
+"""Kinds of damage that are told one by one."""
 
 
 def caveats(history: History, clocks: Clocks, status: RunStatus) -> tuple[str, ...]:
     """Sentences, the gravest first."""
     found: list[str] = []
     if history.damage:
-        found.append("The journal is damaged: " + "; ".join(history.damage) + ".")
+        more = f"; and {len(history.damage) - SHOWN} more" if len(history.damage) > SHOWN else ""
+        found.append("The journal is damaged: " + "; ".join(history.damage[:SHOWN]) + f"{more}.")
     if status is not RunStatus.COMPLETED:
         found.append(f"The run was {status.value}: what would have come later was not seen.")
     if started(history).simulated:

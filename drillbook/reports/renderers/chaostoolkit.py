@@ -110,4 +110,7 @@ def _at(facts: Facts, seconds: float) -> str:
         start = datetime.fromisoformat(facts.header.started)
     except ValueError:
         start = datetime.fromtimestamp(0, UTC)
-    return (start + timedelta(seconds=seconds)).isoformat()
+    try:
+        return (start + timedelta(seconds=seconds)).isoformat()
+    except OverflowError:  # a damaged journal's: no calendar has that day
+        return start.isoformat()
