@@ -15,6 +15,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from drillbook.experiments.schema import experiment_type
+from drillbook.model.units import Dimension
+from drillbook.probes.registry import dimensions
+
 RULES = {
     "groups": [
         {
@@ -109,3 +113,22 @@ def server(tmp_path_factory):
         found.process.wait()
         exporter.server.shutdown()
         exporter.server.server_close()
+
+
+def experiment(queries=None, expect=()):
+    queries = {name: {"promql": promql, "unit": "count"} for name, promql in (queries or {}).items()}
+    expect = [*expect, *(f"{name} < 5" for name in queries)] or ["goodput > 1%"]
+    known = dimensions(dict.fromkeys(queries, Dimension.COUNT))
+    return experiment_type().model_validate(
+        {
+            "title": "t", "load": {"rate": "5/s"}, "steady-state": ["goodput >= 95%"], "queries": queries,
+            "method": [{"fault": "pod-kill"}], "expect": expect,
+        },
+        context={"probes": known},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def asking():
+    """An experiment that asks these queries (each is to stay below 5) and expects that."""
+    return experiment

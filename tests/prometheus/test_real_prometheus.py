@@ -10,7 +10,6 @@ import pytest
 
 from drillbook import clock
 from drillbook.errors import UnreachableError
-from drillbook.experiments.schema import experiment_type
 from drillbook.model.events import AlertChanged, AlertState, Observed, SeriesRead
 from drillbook.probes.collectors.alerts import AlertPoller
 from drillbook.probes.collectors.prometheus import QuerySampler
@@ -18,7 +17,6 @@ from drillbook.probes.names import ALERTS
 from drillbook.probes.prometheus import preflight
 from drillbook.probes.prometheus.client import Prometheus
 from drillbook.probes.prometheus.source import find
-from drillbook.probes.registry import dimensions
 
 WAITING = "sum(vllm:num_requests_waiting)"
 
@@ -28,21 +26,6 @@ def client(server):
     found = Prometheus(server.url)
     yield found
     found.close()
-
-
-def experiment(queries=None, expect=()):
-    queries = {name: {"promql": promql, "unit": "count"} for name, promql in (queries or {}).items()}
-    expect = [*expect, *(f"{name} < 5" for name in queries)] or ["goodput > 1%"]
-    from drillbook.model.units import Dimension
-
-    known = dimensions(dict.fromkeys(queries, Dimension.COUNT))
-    return experiment_type().model_validate(
-        {
-            "title": "t", "load": {"rate": "5/s"}, "steady-state": ["goodput >= 95%"], "queries": queries,
-            "method": [{"fault": "pod-kill"}], "expect": expect,
-        },
-        context={"probes": known},
-    )  # fmt: skip
 
 
 async def told(server, asked):
@@ -73,8 +56,8 @@ async def test_a_prometheus_that_is_not_there_is_said_to_be_out_of_reach():
     client.close()
 
 
-async def test_a_query_that_answers_passes_the_preflight_and_so_does_a_rule_that_is_there(server):
-    asked = experiment({"deep": WAITING}, ["prom.queue-depth < 9", "alert TooDeep stays silent"])
+async def test_a_query_that_answers_passes_the_preflight_and_so_does_a_rule_that_is_there(server, asking):
+    asked = asking({"deep": WAITING}, ["prom.queue-depth < 9", "alert TooDeep stays silent"])
     fine, detail = await told(server, asked)
     assert fine, detail
     assert detail == f"{server.url} answers for deep, prom.queue-depth, alert TooDeep"
@@ -93,18 +76,18 @@ async def test_a_query_that_answers_passes_the_preflight_and_so_does_a_rule_that
         ("", "prom.tokens > 1/s", "no series called vllm:generation_tokens_total"),
     ],
 )
-async def test_what_cannot_answer_fails_the_preflight_with_what_was_meant(server, promql, expect, why):
-    fine, detail = await told(server, experiment({"q": promql} if promql else {}, [expect] if expect else []))
+async def test_what_cannot_answer_fails_the_preflight_with_what_was_meant(server, asking, promql, expect, why):
+    fine, detail = await told(server, asking({"q": promql} if promql else {}, [expect] if expect else []))
     assert not fine
     assert why in detail
 
 
-async def test_a_query_that_matches_nothing_is_waited_for_and_then_refused(server, monkeypatch):
+async def test_a_query_that_matches_nothing_is_waited_for_and_then_refused(server, asking, monkeypatch):
     monkeypatch.setattr(preflight, "PATIENCE", 0.2)
-    fine, detail = await told(server, experiment({"q": 'sum(vllm:num_requests_waiting{pod="c"})'}))
+    fine, detail = await told(server, asking({"q": 'sum(vllm:num_requests_waiting{pod="c"})'}))
     assert not fine
     assert "it answers nothing" in detail
-    fine, detail = await told(server, experiment({"q": "sum(vllm:num_requests_waiting) > 1000"}))
+    fine, detail = await told(server, asking({"q": "sum(vllm:num_requests_waiting) > 1000"}))
     assert "write `bool` behind it" in detail
 
 
@@ -121,8 +104,8 @@ async def _end(task):
         await task
 
 
-async def test_a_query_is_sampled_while_the_run_lives_and_read_whole_at_its_end(server):
-    asked = experiment({"deep": WAITING})
+async def test_a_query_is_sampled_while_the_run_lives_and_read_whole_at_its_end(server, asking):
+    asked = asking({"deep": WAITING})
     target = SimpleNamespace(spec=SimpleNamespace(prometheus=server.url), namespace="llm")
     source = await find(asked, target)
     seen = []
