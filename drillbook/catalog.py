@@ -23,7 +23,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "probes": (".py", ".yaml", ".yml"),
     "adversarial": (".jsonl", ".yaml", ".yml"),
     "playbooks": (".yaml", ".yml"),
-    "reports": (".j2", ".css"),
+    "reports": (".j2", ".css", ".yaml"),
 }
 """The five folders, and what counts in each."""
 

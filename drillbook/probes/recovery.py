@@ -41,12 +41,12 @@ def recovery(index: Indexed, injected: float, mitigated: float | None) -> tuple[
     A victim is an engine pod that lost its readiness, its life or a container after the injection. Where it was
     replaced, the legs are those of the replacement: the n-th new pod stands for the n-th lost one.
     """
-    pods = _pods(index)
+    seen = pods(index)
     found: list[RecoveryPart] = []
     lost = sorted(
-        ((moment, pod) for pod in pods if (moment := _lost(pod, injected)) is not None), key=lambda item: item[0]
+        ((moment, pod) for pod in seen if (moment := _lost(pod, injected)) is not None), key=lambda item: item[0]
     )
-    newcomers = [pod for pod in sorted(pods, key=lambda pod: pod.born) if pod.born >= injected and _new(pod)]
+    newcomers = [pod for pod in sorted(seen, key=lambda pod: pod.born) if pod.born >= injected and is_new(pod)]
     for _, victim in lost:
         gone = victim.first(injected, lambda event: event.change == "deleted" or bool(event.summary.get("deleting")))
         if gone is None:
@@ -56,14 +56,16 @@ def recovery(index: Indexed, injected: float, mitigated: float | None) -> tuple[
     return tuple(found)
 
 
-def _pods(index: Indexed) -> list[Pod]:
+def pods(index: Indexed) -> list[Pod]:
+    """All engine pods that were ever seen."""
     found: dict[str, Pod] = {}
     for moment, event in engine_pods(index):
         found.setdefault(event.uid, Pod(event.name, event.uid)).changes.append((moment, event))
     return list(found.values())
 
 
-def _new(pod: Pod) -> bool:
+def is_new(pod: Pod) -> bool:
+    """Whether it came while the run looked on."""
     return pod.changes[0][1].change == "added"
 
 
@@ -82,15 +84,15 @@ def _legs(index: Indexed, injected: float, victim: Pod, heir: Pod, mitigated: fl
     replaced = heir is not victim
     since = heir.born if replaced else lost
     restarted = 0 if replaced else _restarts_before(heir, lost)
-    up = heir.first(since, lambda event: _running(event, restarted, replaced=replaced))
+    up = heir.first(since, lambda event: is_running(event, restarted, replaced=replaced))
     ready = heir.first(max(since, up or since), is_ready)
     seen: dict[str, float | None] = {
         "endpoint removed": _endpoint_removed(index, injected, victim.name),
         "pod scheduled": heir.first(since, lambda event: bool(event.summary.get("node"))) if replaced else None,
         "process up": up,
-        "model loaded": _answers(index, heir.name, up),
+        "model loaded": answers_from(index, heir.name, up),
         "ready": ready,
-        "first token": _first_token(index, heir.name, ready),
+        "first token": first_token_of(index, heir.name, ready),
         "SLO": mitigated,
     }
     start = injected
@@ -113,7 +115,7 @@ def _restarts_before(pod: Pod, moment: float) -> int:
     return counts[-1] if counts else 0
 
 
-def _running(event: ObjectChanged, restarted: int, *, replaced: bool) -> bool:
+def is_running(event: ObjectChanged, restarted: int, *, replaced: bool) -> bool:
     containers = event.summary.get("containers") or []
     running = all(container.get("state") == "running" for container in containers)
     if not replaced and int(event.summary.get("restarts") or 0) <= restarted:
@@ -137,7 +139,7 @@ def _endpoint_removed(index: Indexed, injected: float, name: str) -> float | Non
     return removed
 
 
-def _answers(index: Indexed, pod: str, up: float | None) -> float | None:
+def answers_from(index: Indexed, pod: str, up: float | None) -> float | None:
     """When ``/health`` of the pod first answered: vLLM listens only once the model is loaded."""
     if up is None:
         return None
@@ -147,7 +149,7 @@ def _answers(index: Indexed, pod: str, up: float | None) -> float | None:
     )
 
 
-def _first_token(index: Indexed, pod: str, ready: float | None) -> float | None:
+def first_token_of(index: Indexed, pod: str, ready: float | None) -> float | None:
     if ready is None:
         return None
     moments = (

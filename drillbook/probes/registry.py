@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from drillbook.model.expectation import ALERT
 from drillbook.model.units import Dimension
-from drillbook.probes import alerts, capacity, guardrail, moments, observed, requests
+from drillbook.probes import alerts, autoscaling, capacity, guardrail, moments, observed, requests
 from drillbook.probes.observed import LiveProbe
 from drillbook.probes.prometheus import engines
 from drillbook.probes.reading import Probe
@@ -17,6 +17,7 @@ _PROMETHEUS: tuple[Probe, ...] = tuple(
 _SOURCES: tuple[tuple[Probe, ...], ...] = (
     requests.PROBES,
     capacity.PROBES,
+    autoscaling.PROBES,
     observed.PROBES,
     moments.PROBES,
     guardrail.PROBES,

@@ -17,6 +17,7 @@ from drillbook.reports.alerts import AlertFacts, alert_facts
 from drillbook.reports.backlog import Item, backlog
 from drillbook.reports.caveats import caveats
 from drillbook.reports.clocks import ClockFacts, clock_facts
+from drillbook.reports.cost import CostFacts, cost
 from drillbook.reports.faults import FaultFacts, faults
 from drillbook.reports.guardrails import GuardrailFacts, guardrails, wordless
 from drillbook.reports.harm import Harm, harm
@@ -26,6 +27,7 @@ from drillbook.reports.links import LinkFacts, links
 from drillbook.reports.names import names
 from drillbook.reports.phases import PhaseBand, phase_bands
 from drillbook.reports.pods import PodFacts, pods
+from drillbook.reports.scaling import ScalingFacts, scaling
 from drillbook.reports.series import Series, series
 from drillbook.reports.signals import Signal, signals
 from drillbook.reports.slis import Comparison, Sli, comparisons, slis
@@ -54,6 +56,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     series: Series
     pods: PodFacts
     timeline: tuple[Row, ...]
+    scaling: ScalingFacts | None = None
+    """None where no autoscaler was watched."""
+    cost: CostFacts | None = None
+    """None where no engine holds a GPU."""
     guardrails: GuardrailFacts | None = None
     """None where no attacks ran."""
     attacks: tuple[AttackRecord, ...] = ()
@@ -87,6 +93,8 @@ def facts(history: History, judgement: Judgement, *, redact: bool = False) -> Fa
         series=timed,
         pods=pods(history),
         timeline=timeline(history, clocks, seen),
+        scaling=scaling(index),
+        cost=cost(index, parts),
         guardrails=guard,
         attacks=tuple(map(wordless, history.attacks) if redact else history.attacks),
         names=names(history),

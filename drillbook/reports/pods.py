@@ -63,7 +63,7 @@ def _bar(seen: list[tuple[float, ObjectChanged]], end: float) -> PodBar:
         if event.change == "deleted":
             break
         until = seen[index + 1][0] if index + 1 < len(seen) else end
-        state = _state(event.summary)
+        state = state_of(event.summary)
         if spans and spans[-1].state == state:
             spans[-1] = msgspec.structs.replace(spans[-1], end=until)
         elif until > moment:
@@ -75,7 +75,7 @@ def _bar(seen: list[tuple[float, ObjectChanged]], end: float) -> PodBar:
     )
 
 
-def _state(summary: dict[str, Any]) -> str:
+def state_of(summary: dict[str, Any]) -> str:
     if summary.get("deleting"):
         return "terminating"
     if summary.get("ready"):

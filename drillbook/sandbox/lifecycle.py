@@ -120,6 +120,7 @@ def _configure(name: str, engine: str, stack_name: str, folder: Path, vllm_pytho
         raise PreflightError(
             f"the stack {stack_name} needs pods with networks of their own", "start it as root on Linux"
         )
+    settings = {**dict(layout.settings), **settings}
     taken = [other.network for other in _all_configs()]
     config = SandboxConfig(
         name=name, engine=engine, stack=stack_name, state_dir=str(folder), api_port=_free_port(), bridged=bridged,

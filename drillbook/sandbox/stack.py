@@ -46,6 +46,9 @@ class Layout:
     words: tuple[tuple[str, str], ...] = ()
     """Words of the manifests, and what stands there instead."""
 
+    settings: tuple[tuple[str, float], ...] = ()
+    """Seconds that differ from a real cluster's, unless the user says which (see ``lifecycle.up``)."""
+
     @property
     def networked(self) -> bool:
         """Whether its pods find one another by name, which takes networks of their own."""
@@ -62,6 +65,10 @@ LAYOUTS = {
     "guardrailed": Layout(
         ("production-stack.yaml", "guardrailed.yaml"), "guardrailed", {"sim": 2, "vllm": 1},
         front="guardrail-gateway-service",
+    ),
+    "autoscaled": Layout(
+        ("production-stack.yaml", "autoscaled.yaml"), "production-stack", {"sim": 2, "vllm": 1},
+        settings=(("hpa_sync_period", 2.0), ("hpa_downscale_stabilization", 20)),
     ),
 }  # fmt: skip
 """What ``drillbook sandbox up --stack`` takes; the first is the default."""

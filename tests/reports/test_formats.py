@@ -50,8 +50,9 @@ def test_json_has_null_and_not_infinity(engine_hang_facts: Facts) -> None:
 def test_the_keys_of_the_json_report_are_those_that_users_rely_on(pod_kill_facts: Facts) -> None:
     told = json.loads(json_renderer.render(pod_kill_facts))
     assert list(told) == [
-        "schema", "header", "headline", "findings", "backlog", "clocks", "signals", "alerts", "harm", "slis", "comparisons",
-        "faults", "links", "phases", "series", "pods", "timeline", "guardrails", "names", "caveats",
+        "schema", "header", "headline", "findings", "backlog", "clocks", "signals", "alerts", "harm", "slis",
+        "comparisons", "faults", "links", "phases", "series", "pods", "timeline", "scaling", "cost",
+        "guardrails", "names", "caveats",
     ]  # fmt: skip
 
 

@@ -14,7 +14,8 @@ from drillbook.load.process import Generator
 from drillbook.model.events import FaultChanged, FaultState
 from drillbook.model.history import Span
 from drillbook.probes.collectors.health import HealthPoller
-from drillbook.probes.collectors.kubernetes import KINDS, KubernetesWatcher
+from drillbook.probes.collectors.kinds import KINDS
+from drillbook.probes.collectors.kubernetes import KubernetesWatcher
 from drillbook.probes.index import Indexed
 from drillbook.probes.reading import Kind, Probe, Reading
 

@@ -105,13 +105,41 @@ def node(obj: Json) -> Json:
 def autoscaler(obj: Json) -> Json:
     spec, status = obj.get("spec") or {}, obj.get("status") or {}
     about = spec.get("scaleTargetRef") or {}
-    conditions = status.get("conditions") or ()
+    conditions: dict[str, Json] = {each.get("type", ""): each for each in status.get("conditions") or ()}
+    active = conditions.get("ScalingActive", {})
     return {
         "target": f"{str(about.get('kind', '')).lower()}/{about.get('name', '')}",
         "min": spec.get("minReplicas", 1),
         "max": spec.get("maxReplicas"),
         "current": status.get("currentReplicas") or 0,
         "desired": status.get("desiredReplicas") or 0,
-        "limited": any(each.get("type") == "ScalingLimited" and each.get("status") == "True" for each in conditions),
-        "active": not any(each.get("type") == "ScalingActive" and each.get("status") == "False" for each in conditions),
+        "limited": conditions.get("ScalingLimited", {}).get("status") == "True",
+        "active": active.get("status") != "False",
+        "reason": active.get("reason", ""),
+        "message": active.get("message", ""),
+        "metrics": _metrics(spec, status),
     }
+
+
+def _metrics(spec: Json, status: Json) -> Json:
+    """Current value and target of each metric, by its name; a value that the autoscaler has not read is None."""
+    found: dict[str, dict[str, float | None]] = {}
+    for part, rows in (("target", spec.get("metrics")), ("current", status.get("currentMetrics"))):
+        for row in rows or ():
+            source: Json = row.get(f"{row['type'][:1].lower()}{row['type'][1:]}") or {}
+            name = str(source.get("name") or (source.get("metric") or {}).get("name") or "")
+            values: Json = source.get(part) or {}
+            said = next((values[key] for key in _MEASURES if values.get(key) is not None), None)
+            found.setdefault(name, {"target": None, "current": None})[part] = None if said is None else _number(said)
+    return found
+
+
+_MEASURES = ("averageUtilization", "averageValue", "value")
+_SUFFIXES = {"n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30}
+
+
+def _number(quantity: object) -> float:
+    """A Kubernetes quantity as a number: ``1500m`` is 1.5."""
+    text = str(quantity)
+    suffix = next((each for each in sorted(_SUFFIXES, key=len, reverse=True) if text.endswith(each)), "")
+    return float(text.removesuffix(suffix)) * _SUFFIXES.get(suffix, 1.0)

@@ -1,19 +1,20 @@
-"""The legs of the recovery under one another, so that the longest stands out."""
+"""Legs that follow one another, of a recovery or of an autoscaler's lag, so that the longest stands out."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from markupsafe import Markup
 
+from drillbook.model.judgement import RecoveryPart
 from drillbook.model.units import Dimension, show
 from drillbook.reports.charts import svg
-from drillbook.reports.facts import Facts
 
 WIDTH, LEFT, RIGHT, ROW = 640.0, 132.0, 70.0, 24.0
 
 
-def waterfall(facts: Facts) -> Markup:
-    """Empty where the recovery has no legs."""
-    legs = facts.clocks.recovery
+def waterfall(legs: Sequence[RecoveryPart], title: str = "The legs of the recovery", name: str = "legs") -> Markup:
+    """Empty where there are no legs. ``name`` tells the elements of one chart from those of another on the page."""
     if not legs:
         return Markup("")
     start = legs[0].start
@@ -44,11 +45,11 @@ def waterfall(facts: Facts) -> Markup:
     )
     return svg.tag(
         "svg",
-        svg.tag("title", "The legs of the recovery", id="legs-title"),
-        svg.tag("desc", words, id="legs-desc"),
+        svg.tag("title", title, id=f"{name}-title"),
+        svg.tag("desc", words, id=f"{name}-desc"),
         *parts,
         role="img",
-        aria_labelledby="legs-title legs-desc",
+        aria_labelledby=f"{name}-title {name}-desc",
         class_="waterfall",
         viewBox=f"0 0 {WIDTH:g} {height:g}",
     )

@@ -15,4 +15,13 @@ FILENAME = "report.html"
 def render(facts: Facts) -> str:
     rates = intervals(facts.guardrails) if facts.guardrails is not None else ""
     doses = {link.id: dose(link) for link in facts.links}
-    return fill("report.html.j2", facts=facts, story=story(facts), legs=waterfall(facts), rates=rates, doses=doses)
+    lag = waterfall(facts.scaling.legs, "The legs of the autoscaler's lag", "lag") if facts.scaling else ""
+    return fill(
+        "report.html.j2",
+        facts=facts,
+        story=story(facts),
+        legs=waterfall(facts.clocks.recovery),
+        lag=lag,
+        rates=rates,
+        doses=doses,
+    )
