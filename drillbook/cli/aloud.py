@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from drillbook.model.expectation import Expectation, Operator, Quantifier
-from drillbook.model.experiment import Experiment, PodStep, Step
+from drillbook.model.experiment import AttackSpec, Experiment, PodStep, Step
 from drillbook.model.units import Dimension, show
 
 _OPERATORS = {
@@ -32,6 +32,8 @@ def sections(experiment: Experiment) -> Iterator[tuple[str, list[str]]]:
     where += f" in the namespace {target.namespace}" if target.namespace else ""
     answers = f"{load.output_tokens} tokens each, {'streamed' if load.stream else 'in one piece'}"
     yield "Users", [f"send {show(load.rate, Dimension.RATE)} of '{load.prompts}' prompts to {where}; {answers}."]
+    if experiment.attacks:
+        yield "Attackers", [*map(_attack, experiment.attacks)]
     seconds = show(experiment.baseline, Dimension.DURATION)
     yield f"First, for {seconds}, must be true", [sentence(wanted) for wanted in experiment.steady_state]
     yield "Then", [*map(_step, experiment.method)]
@@ -47,6 +49,12 @@ def sections(experiment: Experiment) -> Iterator[tuple[str, list[str]]]:
     if experiment.playbook:
         after.append(f"The playbook '{experiment.playbook}' is filled in with what was measured.")
     yield "Afterwards", after
+
+
+def _attack(spec: AttackSpec) -> str:
+    rate = f"{show(spec.rate, Dimension.RATE)} of " if spec.rate is not None else ""
+    what = f"the plan '{spec.plan}'" if spec.plan is not None else f"the pack '{spec.pack}'"
+    return f"send {rate}{what}, beside the users and all the time."
 
 
 def sentence(wanted: Expectation) -> str:

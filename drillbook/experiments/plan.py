@@ -12,6 +12,7 @@ from typing import Literal
 
 import msgspec
 
+from drillbook.adversarial import plan as attacks
 from drillbook.errors import DrillbookError, PreflightError, RefusedError
 from drillbook.experiments.load import Loaded
 from drillbook.faults import blast
@@ -19,10 +20,10 @@ from drillbook.faults.fault import Draw
 from drillbook.faults.registry import FAULTS
 from drillbook.load.client import Client
 from drillbook.model.events import PreflightChecked
-from drillbook.model.experiment import Experiment
+from drillbook.model.experiment import AttackSpec, Experiment
 from drillbook.model.plan import Permission, Plan, PlannedFault
 from drillbook.model.request import Outcome, Stream
-from drillbook.model.units import show
+from drillbook.model.units import Dimension, show
 from drillbook.probes.collectors.kinds import KINDS, NEEDED
 from drillbook.probes.prometheus import queries
 from drillbook.probes.prometheus.preflight import answers
@@ -79,7 +80,13 @@ async def make(loaded: Loaded, target: Target, *, run_id: str, seed: int) -> Pla
         observe=experiment.observe,
         settle=experiment.settle,
         expected_requests=round(experiment.load.rate * longest(experiment)),
+        attacks=tuple(_attack(spec, loaded) for spec in experiment.attacks),
     )
+
+
+def _attack(spec: AttackSpec, loaded: Loaded) -> str:
+    plan, _ = attacks.resolved(spec, loaded.path.parent)
+    return f"{spec.plan or spec.pack}: {plan.title} ({show(plan.rate, Dimension.RATE)})"
 
 
 async def resolve(loaded: Loaded, target: Target, *, run_id: str, seed: int) -> Plan:

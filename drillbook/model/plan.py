@@ -76,4 +76,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     observe: float
     settle: float
     expected_requests: int
+    attacks: tuple[str, ...] = ()
+    """Adversarial prompts that are sent meanwhile: which, and how fast."""
     warnings: tuple[str, ...] = ()
