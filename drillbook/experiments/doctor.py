@@ -22,6 +22,7 @@ from drillbook.targets.target import Target
 
 OPTIONAL = {
     "garak": ("garak", "adversarial prompts from garak: pip install 'drillbook[garak]'"),
+    "prometheus": ("prometheus_api_client", "queries and alerts of Prometheus: pip install 'drillbook[prometheus]'"),
     "locust": ("locust", "load from many processes: pip install 'drillbook[locust]'"),
     "chaostoolkit": ("chaoslib", "Chaos Toolkit experiments: pip install 'drillbook[chaostoolkit]'"),
 }

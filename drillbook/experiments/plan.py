@@ -100,6 +100,8 @@ async def resolve(loaded: Loaded, target: Target, *, run_id: str, seed: int) -> 
         with target.one_look():
             plan = await make(loaded, target, run_id=run_id, seed=seed)
             checks = [await _permissions(plan.permissions, target), await _engines(target)]
+            if queries.needed(loaded.experiment) or target.spec.prometheus:
+                checks.append(await _asked("prometheus", _prometheus(loaded.experiment, target)))
             alone = await guard(target, "auto")
     except RefusedError as error:
         raise PreflightError(error.message, error.hint) from error
