@@ -233,7 +233,7 @@ class Sender:
             replica=record.replica,
             error="" if redact else record.error,
             outcome=judged.outcome,
-            signal=judged.signal,
+            signal=judged.signal if redact or not judged.quoted else f"{judged.signal}: {judged.quoted}",
             delivered=len(seen.text),
             exposed=judged.exposed,
             asked="" if redact else cut(prompt.asked, ASKED),

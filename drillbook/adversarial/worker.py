@@ -74,7 +74,7 @@ async def work() -> None:
                 await source.begin()
                 stack.push_async_callback(source.end)
         if config.calibrate:
-            await _calibrate(sender, classifier, sources, note)
+            await _calibrate(sender, classifier, sources, note, redact=config.redact)
         await sender.run(max(config.start or 0.0, clock.monotonic()))
         obeying.cancel()
 
@@ -133,14 +133,20 @@ def _source(
 
 
 async def _calibrate(
-    sender: Sender, classifier: Classifier, sources: list[PackSource | GarakSource], note: Callable[[str], None]
+    sender: Sender,
+    classifier: Classifier,
+    sources: list[PackSource | GarakSource],
+    note: Callable[[str], None],
+    *,
+    redact: bool,
 ) -> None:
     """Learn this guardrail's blocks from the tripwires, and say what was learned."""
     for source in sources:
         if isinstance(source, PackSource) and source.pairs:
             heard = await sender.calibrate(source)
-            known = ", ".join(repr(trait) for trait in classifier.fingerprint.known)
-            what = f"a block is {known}" if known else "no answer tells a tripwire from its benign twin"
+            known = classifier.fingerprint.known
+            shown = f"{len(known)} traits" if redact else ", ".join(map(repr, known))
+            what = f"a block is {shown}" if known else "no answer tells a tripwire from its benign twin"
             note(f"calibrated on {heard} answers to {source.name}: {what}")
 
 

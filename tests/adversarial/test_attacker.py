@@ -111,11 +111,18 @@ async def test_the_journal_gives_attacks_back_and_keeps_them_from_the_load(tmp_p
 
 
 async def test_redacted_records_hold_no_words(tmp_path, guarded):
-    options = {"once": True, "concurrency": 8, "redact": True, "calibrate": False}
+    guarded.answer = "I cannot talk of PINEAPPLE, a duck says"
+    options = {"once": True, "concurrency": 8, "redact": True}
     async with Attacker(config(tmp_path, guarded, **options)) as attacker:
         records, _ = await heard(attacker)
+    async with Attacker(
+        config(tmp_path, guarded, **options, spec={"pack": "direct-injection"}, writer="attack-2")
+    ) as attacker:
+        records += (await heard(attacker))[0]
     assert {record.asked + record.excerpt + record.error for record in records} == {""}
-    assert "duck" not in (tmp_path / "attacks-attack.jsonl").read_text()
+    written = "".join(path.read_text() for path in tmp_path.glob("attacks-*.jsonl"))
+    for word in ("duck", "cannot", "PINEAPPLE", "oops", "CANARY"):
+        assert word not in written, word
 
 
 async def test_long_words_are_cut(tmp_path, guarded):

@@ -146,7 +146,7 @@ def test_unknown_names_are_refused_with_the_nearest():
 def test_a_file_of_signals_tells_what_is_wrong_with_it(tmp_path):
     path = tmp_path / "s.yaml"
     path.write_text(
-        "title: t\nsignals:\n  - {outcome: blockt, name: a, when: {}}\n"
+        "title: t\nsignals:\n  - {outcome: blockt, name: a, when: {status: [400]}}\n"
         "  - {outcome: blocked, name: b, when: {matches: '('}}\n  - {outcome: blocked, name: c, when: {staus: [400]}}\n"
         "  - {outcome: blocked, name: d, when: {}}\n"
     )

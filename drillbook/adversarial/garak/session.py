@@ -106,6 +106,8 @@ class Session:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if not self.ended:
+            self._end("")
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         await self._watching
