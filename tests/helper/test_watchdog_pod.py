@@ -83,6 +83,7 @@ async def test_a_runner_that_is_cut_off_from_the_api_server_is_undone_by_the_pod
     assert scene.process.returncode is None
 
 
+@pytest.mark.whole
 async def test_the_pod_of_a_run_that_ends_well_goes_with_it(scene):
     scene.process.stdin.write(b"goodbye\n")
     async with asyncio.timeout(60):
@@ -90,6 +91,7 @@ async def test_the_pod_of_a_run_that_ends_well_goes_with_it(scene):
     await scene.all_is_as_before()
 
 
+@pytest.mark.whole
 async def test_a_watchdog_pod_that_is_evicted_leaves_nothing_broken_behind(scene):
     (pod,) = await scene.watchdogs()
     await scene.kube.delete(f"{paths.pods(scene.namespace)}/{pod['metadata']['name']}")

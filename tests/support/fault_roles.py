@@ -48,12 +48,13 @@ CLASSES = {
         "Workloads are scaled, and their autoscalers paused.", {"scale": {"replicas": 1}, "autoscaler-pause": {}}
     ),
     "nodes": FaultClass(
-        "Nodes are cordoned, drained, tainted and reclaimed. It is the one class that reaches beyond its namespace.",
+        "Nodes are cordoned, drained, tainted and reclaimed; they are not of one namespace, and so take a ClusterRole.",
         {key: {} for key in ("node-cordon", "node-drain", "node-taint", "spot-reclaim", "kubelet-gone")},
     ),
+    "gpus": FaultClass("An engine loses its GPU, and its node counts one less.", {"gpu-lost": {}}),
 }
-NONE = ("load-surge",)
-"""Faults that touch nothing of the target."""
+NONE = ("load-surge", "metrics-gone")
+"""Faults that touch nothing of the target; and the one whose object is in a namespace that only its users know."""
 
 
 async def asked(kind: FaultClass, target: Target) -> set[Permission]:
