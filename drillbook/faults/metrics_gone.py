@@ -81,6 +81,9 @@ class MetricsGone:
         undo = _undo(ref, now)
         if not undo.fields:
             raise RefusedError(f"{ref} gave no metrics already before the fault")
+        api = str(planned.options["api"])
+        if api and (before := await _silent(api, target)).bit:
+            raise RefusedError(f"there was nothing to take away: {before.detail}")
         await record((undo,))
         doubt = await fields.write(undo, now, target)
         return Injected(f"{planned.summary}{doubt}", undo=(undo,))

@@ -17,6 +17,9 @@ def cluster(target):
     return target
 
 
+METRICS = "/apis/metrics.k8s.io/v1beta1/namespaces/{}/pods"
+
+
 async def prometheus(kube, namespace: str) -> str:
     place = f"/apis/apps/v1/namespaces/{namespace}/deployments"
     labels = {"app": "prometheus"}
@@ -60,6 +63,9 @@ async def test_a_kubelet_of_a_cluster_is_out_of_reach(cluster):
 async def test_in_the_sandbox_the_metrics_of_the_namespace_are_withheld(simulated):
     plan, struck = await planned(simulated, "metrics-gone"), Struck(simulated)
     place = f"/api/v1/namespaces/{simulated.namespace}"
+    async with asyncio.timeout(60):
+        while not (await simulated.kube.get(METRICS.format(simulated.namespace)))["items"]:
+            await asyncio.sleep(0.2)
     await struck.inject(plan)
     assert (await simulated.kube.get(place))["metadata"]["annotations"][WITHHELD] == "withheld"
     assert [outcome.state for outcome in await struck.undo()] == [EntryState.UNDONE]
