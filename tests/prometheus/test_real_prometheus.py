@@ -66,7 +66,11 @@ async def test_a_query_that_answers_passes_the_preflight_and_so_does_a_rule_that
 @pytest.mark.parametrize(
     ("promql", "expect", "why"),
     [
-        ('sum(vllm:num_requests_waiting{model="tiny"})', "", "has no label 'model'; did you mean model_name?"),
+        (
+            'sum(vllm:num_requests_waiting{model="tiny"})',
+            "",
+            "has no label 'model' (it has instance, job, model_name, namespace, pod); did you mean model_name?",
+        ),
         ("sum(vllm:num_request_waiting)", "", "no series called vllm:num_request_waiting; did you mean"),
         ("sum(vllm:num_request_waiting) or vector(0)", "", "no series called vllm:num_request_waiting"),
         ("vllm:num_requests_waiting", "", "wrap it in sum(...)"),

@@ -92,8 +92,8 @@ async def _labels(selector: promql.Selector, client: Prometheus) -> list[str]:
     known = [label for label in await client.labels(selector.name) if label != "__name__"]
     unknown = [label for label in selector.labels if label not in known]
     if unknown:
-        every = f"; its labels are {', '.join(known)}" if known else ""
-        return [f"{selector.name} has no label {label!r}{_near(label, known)}{every}" for label in unknown]
+        every = f" (it has {', '.join(known)})" if known else ""
+        return [f"{selector.name} has no label {label!r}{every}{_near(label, known)}" for label in unknown]
     return []
 
 
@@ -108,9 +108,9 @@ async def _rules(asked: list[str], client: Prometheus) -> list[str]:
 
 
 def _near(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=2, cutoff=0.6)
     # a label that was cut short is nearer to what it was cut from than letters tell
-    close = close or [name for name in known if name.startswith(word) or name.endswith(word)][:2]
+    close = [name for name in known if name.startswith(word) or name.endswith(word)][:2]
+    close = close or difflib.get_close_matches(word, list(known), n=2, cutoff=0.6)
     return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
