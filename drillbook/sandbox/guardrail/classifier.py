@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import signal
+import sys
 import threading
 
 import msgspec
@@ -18,6 +19,7 @@ from setproctitle import setproctitle
 from drillbook.sandbox.guardrail.rules import judge
 from drillbook.sandbox.guardrail.series import ClassifierSeries
 from drillbook.sandbox.guardrail.settings import ClassifierSettings
+from drillbook.sandbox.node.namespaces import die_with_parent
 
 TITLE = "guardrail-worker"
 """The title of the process that judges; a fault finds it by this."""
@@ -84,6 +86,8 @@ def serve(settings: ClassifierSettings) -> int:
 
 
 def _work(settings: ClassifierSettings) -> None:
+    if sys.platform == "linux":
+        die_with_parent()
     setproctitle(TITLE)
     app = Classifier(settings).app()
 
