@@ -24,7 +24,6 @@ from drillbook.probes.reading import Kind, Probe, Reading, missing
 AUTOSCALER = "HorizontalPodAutoscaler"
 TOLERANCE = 1.1
 """A metric has moved once it is this many times its target: within it an HPA does nothing (its default tolerance)."""
-LEGS = ("metric moved", "desired raised", "pod scheduled", "process up", "model loaded", "ready", "first token", "SLO")
 
 
 @dataclass(frozen=True)
@@ -103,19 +102,22 @@ def legs(index: Indexed) -> tuple[RecoveryPart, ...]:
     up = pod.first(pod.born, lambda event: recovery.is_running(event, 0, replaced=True)) if pod else None
     ready = pod.first(up, is_ready) if pod and up is not None else None
     moved = next((each.moment for each in _since(index) if (each.pressure or 0.0) > TOLERANCE), None)
-    mitigated = clocks.read(index).mitigate.at
-    seen = (
-        moved,
-        raised(index),
-        pod.first(pod.born, lambda event: bool(event.summary.get("node"))) if pod else None,
-        up,
-        recovery.answers_from(index, pod.name, up) if pod else None,
-        ready,
-        recovery.first_token_of(index, pod.name, ready) if pod else None,
-        None if mitigated is None else mitigated + index.origin,
-    )
+    found_clocks = clocks.read(index)
+    harmed, mitigated = found_clocks.effect.at, found_clocks.mitigate.at
+    # A harm that came once the engine was ready is another story, and nobody waits for the SLO who never lost it.
+    waited = harmed is not None and (ready is None or harmed + index.origin <= ready)
+    seen = {
+        "metric moved": moved,
+        "desired raised": raised(index),
+        "pod scheduled": pod.first(pod.born, lambda event: bool(event.summary.get("node"))) if pod else None,
+        "process up": up,
+        "model loaded": recovery.answers_from(index, pod.name, up) if pod else None,
+        "ready": ready,
+        "first token": recovery.first_token_of(index, pod.name, ready) if pod else None,
+        **({"SLO": None if mitigated is None else mitigated + index.origin} if waited else {}),
+    }
     found, start = [], index.injected
-    for name, moment in zip(LEGS, seen, strict=True):
+    for name, moment in seen.items():
         end = None if moment is None else max(moment, start)
         told = index.relative(end) if end is not None else None
         found.append(RecoveryPart(name=name, start=index.relative(start), end=told, pod=pod.name if pod else ""))

@@ -16,6 +16,8 @@ from drillbook.probes.index import Indexed
 from drillbook.probes.names import ITERATIONS
 from drillbook.probes.suffering import first_token
 
+LEAD = 2.0
+"""Seconds before a loss at which its replacement may already have been seen: the two watches are not in step."""
 LEGS = ("endpoint removed", "pod scheduled", "process up", "model loaded", "ready", "first token", "SLO")
 
 
@@ -47,12 +49,15 @@ def recovery(index: Indexed, injected: float, mitigated: float | None) -> tuple[
         ((moment, pod) for pod in seen if (moment := _lost(pod, injected)) is not None), key=lambda item: item[0]
     )
     newcomers = [pod for pod in sorted(seen, key=lambda pod: pod.born) if pod.born >= injected and is_new(pod)]
-    for _, victim in lost:
+    for moment, victim in lost:
         gone = victim.first(injected, lambda event: event.change == "deleted" or bool(event.summary.get("deleting")))
+        # One that came long before the loss was no replacement: an autoscaler makes pods too, and takes them away.
+        heirs = [pod for pod in newcomers if pod.born >= moment - LEAD and pod is not victim]
         if gone is None:
             found += _legs(index, injected, victim, victim, mitigated)
-        elif newcomers:
-            found += _legs(index, injected, victim, newcomers.pop(0), mitigated)
+        elif heirs:
+            newcomers.remove(heirs[0])
+            found += _legs(index, injected, victim, heirs[0], mitigated)
     return tuple(found)
 
 
