@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 import vllm_cluster
+import yaml
 from drill_figures import Figures
 
 
@@ -34,6 +37,36 @@ def vllm(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     yield kubeconfig
     if "DRILLBOOK_KEEP_CLUSTER" not in os.environ:
         asyncio.run(vllm_cluster.down(kubeconfig))
+
+
+@pytest.fixture(scope="session")
+def least_privileged(vllm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A kubeconfig of the account that ``deploy/`` makes, with the rights of every class of faults and no others."""
+    if shutil.which("kubectl") is None:
+        pytest.skip("needs kubectl")
+    overlay = tmp_path_factory.mktemp("deploy")
+    shutil.copytree(vllm_cluster.REPOSITORY / "deploy", overlay, dirs_exist_ok=True)
+    classes = sorted(path.name for path in (overlay / "faults").iterdir())
+    parts = {"resources": ["../base"], "components": ["../watchdog", *(f"../faults/{name}" for name in classes)]}
+    (overlay / "all").mkdir()
+    text = yaml.safe_dump({**parts, "namespace": vllm_cluster.NAMESPACE})
+    (overlay / "all" / "kustomization.yaml").write_text(text, encoding="utf-8")
+    kubectl = ["kubectl", "--kubeconfig", str(vllm)]
+    built = subprocess.run(["kubectl", "kustomize", str(overlay / "all")], check=True, capture_output=True).stdout
+    subprocess.run([*kubectl, "apply", "-f", "-"], input=built, check=True, capture_output=True)
+    asked = subprocess.run(
+        [*kubectl, "create", "token", "drillbook", "-n", vllm_cluster.NAMESPACE],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    config = yaml.safe_load(vllm.read_text(encoding="utf-8"))
+    for user in config["users"]:
+        user["user"] = {"token": asked.stdout.strip()}
+    place = overlay / "kubeconfig"
+    place.write_text(yaml.safe_dump(config), encoding="utf-8")
+    yield place
+    subprocess.run([*kubectl, "delete", "-f", "-"], input=built, check=False, capture_output=True)
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,14 @@ from pathlib import Path
 import pytest
 import vllm_cluster
 
-from drillbook.targets import paths
+from drillbook.faults import process_hang
+from drillbook.faults.fault import Draw
+from drillbook.model.experiment import HelperSpec, TargetSpec
+from drillbook.model.undo import EntryState
+from drillbook.targets import paths, processes
 from drillbook.targets.kube import Kube
+from drillbook.targets.target import open_target
+from drillbook.undo.operations import carry_out
 
 pytestmark = [pytest.mark.cluster, pytest.mark.vllm]
 
@@ -24,9 +30,9 @@ DRILL_SECONDS = 420
 def run(vllm, figures, tmp_path):
     """Runs a drill once everything is whole; afterwards it is whole again, and nothing of drillbook's is left."""
 
-    def perform(experiment):
+    def perform(experiment, kubeconfig=vllm):
         asyncio.run(settled(vllm))
-        command = [sys.executable, "-m", "drillbook", "run", str(experiment), "--kubeconfig", str(vllm)]
+        command = [sys.executable, "-m", "drillbook", "run", str(experiment), "--kubeconfig", str(kubeconfig)]
         command += ["--context", "local", "--runs", str(tmp_path), "--json"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=DRILL_SECONDS, check=False)
         assert done.returncode in (0, 1), f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
@@ -92,3 +98,33 @@ def test_a_revision_that_cannot_start_harms_nobody_and_is_rolled_back(run):
     judgement, found, _ = run(OWN / "bad-rollout.yaml")
     assert (found["bites"], found["undo"]) == (["bit"], "clean")
     assert judgement["verdict"] in ("held", "refuted")
+
+
+def test_the_account_that_deploy_makes_has_all_the_rights_that_a_drill_takes(run, least_privileged):
+    _, found, _ = run(OWN / "bad-rollout.yaml", least_privileged)
+    assert (found["bites"], found["undo"]) == (["bit"], "clean")
+
+
+async def test_a_helper_pod_stops_an_engine_from_outside_and_its_undo_leaves_nothing(vllm):
+    await settled(vllm)
+    settings = HelperSpec(**vllm_cluster.helper_settings())
+    spec = TargetSpec(stack="production-stack", namespace=vllm_cluster.NAMESPACE, helper=settings)
+    record = []
+
+    async def keep(operations):
+        record.extend(operations)
+
+    async with await open_target(spec, kubeconfig=vllm) as target:
+        step = process_hang.FAULT.step.model_validate({"fault": "process-hang", "role": "engine", "via": "helper"})
+        plan = await process_hang.FAULT.plan(step, 0, target, Draw(1, "by-helper"))
+        injected = await process_hang.FAULT.inject(plan, target, keep)
+        try:
+            assert (await process_hang.FAULT.verify(plan, injected, target, 10)).bit
+            there = await processes.look(target.kube, plan.targets[0], "vllm")
+            assert [each.state for each in processes.titled(there, "VLLM::EngineCore")] == ["T"]
+        finally:
+            outcomes = [await carry_out(target.kube, each, seconds=90) for each in reversed(record)]
+        assert {outcome.state for outcome in outcomes} == {EntryState.UNDONE}, outcomes
+        there = await processes.look(target.kube, plan.targets[0], "vllm")
+        assert not any(each.stopped for each in there)
+    await nothing_is_left(vllm)
