@@ -157,6 +157,8 @@ def test_every_probe_has_a_name_a_help_and_a_dimension_or_is_an_event():
         "mitigated",
         "detected",
         "guardrail.holds-again",
+        "scaled-up",
+        "scaled-down",
     }
 
 
