@@ -151,3 +151,13 @@ async def test_an_alert_is_written_down_when_it_fires_and_when_it_ends(server):
     broken = next(event for event in seen if isinstance(event, AlertChanged) and event.name == "Broken")
     assert broken.state is AlertState.UNKNOWN
     assert any(event.probe == ALERTS and event.value == 1.0 for event in seen if isinstance(event, Observed))
+
+
+async def test_a_bearer_token_of_the_environment_is_sent(server, monkeypatch):
+    monkeypatch.setenv("DRILLBOOK_PROMETHEUS_TOKEN", "t0k3n")
+    client = Prometheus(server.url)
+    sent = []
+    client._session.hooks["response"].append(lambda response, *_, **__: sent.append(response.request.headers))
+    await client.value("1")
+    assert sent[0]["Authorization"] == "Bearer t0k3n"
+    client.close()

@@ -14,10 +14,12 @@ import pytest
 import yaml
 
 from drillbook import catalog
+from drillbook.errors import UsageError
 from drillbook.model.events import Observed
 from drillbook.probes.collectors.prometheus import NO_PROMETHEUS, instruments
 from drillbook.probes.names import ALERTS
 from drillbook.sandbox import discovery, monitoring
+from drillbook.targets.monitoring import prometheus
 from drillbook.targets.stack import stack_named
 
 ROOT = Path(__file__).parents[2]
@@ -103,3 +105,9 @@ def test_a_hang_raises_the_alert_that_sees_it_and_no_other(name, code, tmp_path)
     fired = {alert["name"] for alert in report["alerts"] if alert["fired_at"] is not None}
     assert ("EngineHung" in fired) is (code == 0)
     assert "EngineDown" not in fired
+
+
+async def test_credentials_in_the_url_of_a_prometheus_are_refused():
+    target = SimpleNamespace(spec=SimpleNamespace(prometheus="http://me:secret@prometheus:9090"))
+    with pytest.raises(UsageError, match="holds credentials"):
+        await prometheus(target)

@@ -9,6 +9,7 @@ import asyncio
 import ipaddress
 import json
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 
 from drillbook import clock
 from drillbook.errors import PreflightError, UnreachableError
+from drillbook.targets.monitoring import TOKEN
 
 TIMEOUT_SECONDS = 3.0
 """How long one answer may take."""
@@ -55,6 +57,8 @@ class Prometheus:
         self.url = url.rstrip("/")
         self._session = Session()
         self._session.trust_env = not _is_private(url)  # a proxy of the environment is not for this network
+        if token := os.environ.get(TOKEN):
+            self._session.headers["Authorization"] = f"Bearer {token}"
         self._session.hooks["response"].append(self._keep)
         self._connect = PrometheusConnect(self.url, session=self._session, retry=Retry(0), timeout=TIMEOUT_SECONDS)
         self._body: Json = {}
