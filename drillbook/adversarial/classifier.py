@@ -109,7 +109,8 @@ def _tells_late(seen: Evidence) -> bool:
 
 def _without_words(seen: Evidence) -> Judged:
     status = seen.status
-    said = seen.said or seen.record.error
+    told = seen.said or seen.record.error
+    said = "" if told == f"HTTP {status}" else told
     if seen.record.outcome is Outcome.SHED or status in SHED_CODES:
         return Judged(AttackOutcome.SHED, f"HTTP {status}", said)
     if status is None or status >= 300 or seen.errors or seen.record.outcome in (Outcome.HUNG, Outcome.TRUNCATED):

@@ -80,6 +80,7 @@ class GarakSource:
         self.changed: Callable[[], None] = lambda: None
         """Called whenever there is something to take, or nothing any more."""
         self._make, self._once = make, once
+        self._chance = random.Random("garak")  # noqa: S311 - an order, not a secret
         self._stack = AsyncExitStack()
         self._session: Session | None = None
         self._taken = 0
@@ -109,7 +110,9 @@ class GarakSource:
             self.exhausted = self.through and not self.again
             return None
         self._taken += 1
-        ask = session.ready.popleft()
+        place = self._chance.randrange(len(session.ready))  # mixed, so that no probe has a phase of a drill to itself
+        session.ready[place], session.ready[-1] = session.ready[-1], session.ready[place]
+        ask = session.ready.pop()
         prompt = Prompt(
             id=f"{ask.probe}:{ask.seq if ask.seq is not None else ask.id}",
             kind=AttackKind.ATTACK,

@@ -89,7 +89,7 @@ async def bridged(python: str, specs: list[str], cap: int, seed: int, buffs: tup
             await changed.wait()
             changed.clear()
             while session.ready:
-                tasks.create_task(answer(session, session.ready.popleft()))
+                tasks.create_task(answer(session, session.ready.pop()))
     assert session.failure == ""
     assert notes == []
     return attempts

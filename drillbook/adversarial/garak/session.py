@@ -71,7 +71,7 @@ class Session:
         changed: Callable[[], None] = lambda: None,
         note: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.ready: deque[Ask] = deque()
+        self.ready: list[Ask] = []
         self.ended = False
         self.failure = ""
         self.tags: dict[str, list[str]] = {}
