@@ -123,7 +123,9 @@ def _detect(index: Indexed, injected: float) -> Moment:
             source = f"alert {alert.name}"
             return Moment(name="detect", at=index.relative(moment), resolution=alert.resolution, source=source)
         seen = f"; {turn.source} turned after {turn.at - injected:.1f}s, which pages nobody" if turn else ""
-        return Moment(name="detect", at=None, why=f"no alert fired{seen}")
+        blind = alerts.unseen(index, Span(injected, index.watched_until))
+        why = f"whether an alert fired is not known: {blind}" if blind else f"no alert fired{seen}"
+        return Moment(name="detect", at=None, why=why)
     return _signalled(index, turn)
 
 
