@@ -178,7 +178,9 @@ def _event(index: Indexed, wanted: Expectation, place: Frame, reading: Reading) 
         after = f"{sentences.seconds(abs(reading.value - start))} {side} {wanted.anchor.value}"
         happened = f"{wanted.happened} {after}" + (f" ({reading.reason})" if reading.reason else "")
         if place.deadline is not None and reading.value > place.deadline:
-            return Verdict.REFUTED, f"{wanted.happened} only {after};{limit} was wanted", reading
+            verdict = Verdict.REFUTED if reading.complete else Verdict.INCONCLUSIVE
+            why = "" if reading.complete else f", {reading.reason}"
+            return verdict, f"{wanted.happened} only {after}{why};{limit} was wanted", reading
         if reading.reason and place.ended_early:
             return Verdict.INCONCLUSIVE, f"{happened}, but the run was ended early, and the rest was not seen", reading
         return Verdict.HELD, happened + (f";{limit} was wanted" if limit else ""), reading

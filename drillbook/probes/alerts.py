@@ -189,8 +189,10 @@ class Fires:
         alert = alerts(index).get(name)
         doubt = _doubt(index, name, Span(max(window.start, index.injected), window.end))
         moment = alert.fired(index.injected) if alert else None
-        if moment is not None and not _fired_before(alert, index.injected):
-            return Reading(moment, samples=1)
+        if alert is not None and moment is not None and not _fired_before(alert, index.injected):
+            late = alert.resolution > GAP_SECONDS
+            reason = f"or up to {alert.resolution:.1f}s before, when the rules were not seen" if late else ""
+            return Reading(moment, samples=1, complete=not late, reason=reason)
         if doubt:
             return missing(doubt)
         pending = bool(alert and alert.pending and alert.pending[-1].end >= window.end)
