@@ -17,7 +17,7 @@ FIRES, SILENT = "alert EngineHung fires within 30s", "alert EngineDown stays sil
 LABELS = {"pod": "e0", "severity": "critical"}
 
 
-def run(*expect: str, changes=(), blind=(), looks=True, fate=None):
+def run(*expect: str, changes=(), blind=(), looks=True, fate=None, took=1.0):
     """A drill whose alert rules were looked at every second; ``changes`` are (at, name, state)."""
     built = drill(
         fate or (lambda at: hung(5) if 0 <= at < 12 else served()), method=[{"fault": "pod-kill"}], expect=list(expect)
@@ -31,7 +31,7 @@ def run(*expect: str, changes=(), blind=(), looks=True, fate=None):
             error = "Prometheus does not answer" if dark else ""
             built.add(second, Observed(probe=ALERTS, value=None if dark else 0.0, error=error), "observer")
     for at, name, state in changes:
-        built.add(at, AlertChanged(name=name, state=state, labels=LABELS, took=1.0), "observer")
+        built.add(at, AlertChanged(name=name, state=state, labels=LABELS, took=took), "observer")
     return built.history
 
 
@@ -134,3 +134,16 @@ def test_a_sentence_on_alerts_that_is_wrong_is_pointed_into(text, at, message):
         parse(text, {})
     assert raised.value.at == at
     assert raised.value.message.startswith(message)
+
+
+def test_while_nobody_looks_at_the_rules_no_silence_is_claimed():
+    detect = judge(run(FIRES, blind=[(3, 38)])).clocks.detect
+    assert detect.at is None
+    assert detect.why.startswith("whether an alert fired is not known: the rules were not seen for")
+
+
+def test_an_alert_that_may_have_come_in_time_while_nobody_looked_is_not_late():
+    history = run(FIRES, changes=[(34.0, "EngineHung", AlertState.FIRING)], blind=[(20, 34)], took=14.0)
+    found = told(history, FIRES)
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert "or up to 14.0s before, when the rules were not seen" in found.reason
