@@ -21,9 +21,20 @@ def start(state_dir: Path, module: str, arguments: Sequence[str], log: Path) -> 
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640),
         (os.POSIX_SPAWN_DUP2, 1, 2),
+        # What our caller left open, such as the lock of `flock`, is not for a process that outlives it.
+        *((os.POSIX_SPAWN_CLOSE, fd) for fd in _inheritable()),
     ]
     argv = [sys.executable, "-m", module, *arguments]
     return os.posix_spawn(sys.executable, argv, environment, file_actions=actions, setsid=True)
+
+
+def _inheritable() -> list[int]:
+    found = []
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # the listing's own, closed by now
+            if (fd := int(entry.name)) > 2 and os.get_inheritable(fd):
+                found.append(fd)
+    return found
 
 
 def marked(state_dir: Path) -> list[int]:
