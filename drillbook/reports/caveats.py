@@ -29,6 +29,12 @@ def caveats(history: History, clocks: Clocks, status: RunStatus) -> tuple[str, .
             "real deployment; absolute latencies and start times do not."
         )
     found += _links(history)
+    if history.attacks:
+        packs = ", ".join(sorted({attack.pack for attack in history.attacks})[:SHOWN])
+        found.append(
+            f"Attacks are those of {packs}: a guardrail that stopped them may let others through, and a secret that is "
+            "told by its meaning is not seen."
+        )
     if (lag := _lag(history)) is not None:
         found.append(lag)
     known = [moment for moment in _moments(clocks) if moment.at is not None]
