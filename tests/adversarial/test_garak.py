@@ -270,3 +270,19 @@ async def test_conversations_go_on_with_what_the_target_said(tmp_path, guarded, 
     assert {record.turn for record in records} >= {0, 1}, [event for event in events if isinstance(event, Noted)]
     continued = [body["messages"] for body in guarded.bodies if len(body["messages"]) > 2 and body["model"] == "m"]
     assert {rows[1]["content"] for rows in continued} == {guarded.answer}
+
+
+async def test_in_a_drill_garak_goes_round_until_it_is_told_to_stop(tmp_path, guarded, garak_python):
+    (tmp_path / "p.yaml").write_text("title: t\nrate: 100/s\nparts:\n  - {garak: [grandma.Win10], cap: 2}\n")
+    spec = AttackSpec(plan="p.yaml")
+    options = {"folder": tmp_path, "base_url": guarded.url, "model": "m", "beside": tmp_path}
+    async with Attacker(AttackerConfig.attack(spec, **options, garak_python=garak_python)) as attacker:
+        seen = 0
+        async for line in attacker:
+            seen += isinstance(line.event, AttackRecord)
+            if seen == 5:  # the third round has begun
+                break
+        await attacker.stop(5)
+        notes = [line.event.text async for line in attacker if isinstance(line.event, Noted)]
+    assert attacker.failure is None
+    assert not [note for note in notes if "garak ended" in note]
