@@ -19,7 +19,7 @@ from drillbook.reports.caveats import caveats
 from drillbook.reports.clocks import ClockFacts, clock_facts
 from drillbook.reports.cost import CostFacts, cost
 from drillbook.reports.faults import FaultFacts, faults
-from drillbook.reports.guardrails import GuardrailFacts, guardrails, wordless
+from drillbook.reports.guardrails import GuardrailFacts, guardrails
 from drillbook.reports.harm import Harm, harm
 from drillbook.reports.header import Header, header
 from drillbook.reports.headline import Figure, headline
@@ -69,13 +69,12 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     caveats: tuple[str, ...]
 
 
-def facts(history: History, judgement: Judgement, *, redact: bool = False) -> Facts:
-    """``redact`` leaves out the words of adversarial prompts and of their answers."""
+def facts(history: History, judgement: Judgement) -> Facts:
     clocks, index = judgement.clocks, Indexed.of(history)
     parts = stretches(history, clocks)
     seen, hit, harmed = signals(index, clocks), faults(history), harm(index, parts)
     clocked, measured, timed = clock_facts(history, clocks), slis(index, parts), series(index)
-    guard = guardrails(index, width=timed.width, redact=redact)
+    guard = guardrails(index, width=timed.width)
     return Facts(
         header=header(history, judgement),
         headline=headline(clocked, harmed, measured, guard),
@@ -96,7 +95,7 @@ def facts(history: History, judgement: Judgement, *, redact: bool = False) -> Fa
         scaling=scaling(index),
         cost=cost(index, parts),
         guardrails=guard,
-        attacks=tuple(map(wordless, history.attacks) if redact else history.attacks),
+        attacks=tuple(history.attacks),
         names=names(history),
         caveats=caveats(history, clocks, judgement.status),
     )

@@ -1,7 +1,6 @@
 """What the adversarial prompts beside the load met, phase by phase, and whether a difference from the baseline is real.
 
-Only where attacks ran. Prompts and answers are anyone's words: cut short here, escaped by the templates, and left out
-where the report is to be redacted.
+Only where attacks ran. Prompts and answers are anyone's words: cut short here, escaped by the templates.
 """
 
 from __future__ import annotations
@@ -108,7 +107,7 @@ class GuardrailFacts(msgspec.Struct, frozen=True, kw_only=True):
         return next((figure for figure in rows if figure.name == name), None)
 
 
-def guardrails(index: Indexed, *, width: float, redact: bool = False) -> GuardrailFacts | None:
+def guardrails(index: Indexed, *, width: float) -> GuardrailFacts | None:
     """None where no attacks ran. ``width`` is that of the charts' bins, in seconds."""
     if not index.attacks:
         return None
@@ -123,8 +122,8 @@ def guardrails(index: Indexed, *, width: float, redact: bool = False) -> Guardra
         holds_again_why=again.reason,
         width=width,
         bins=_bins(index, width),
-        examples=_examples(index, redact=redact),
-        redacted=redact or all(not record.asked for record in index.attacks),
+        examples=_examples(index),
+        redacted=not any(record.asked for record in index.attacks),
     )
 
 
@@ -214,33 +213,28 @@ def fate(record: AttackRecord) -> str:
     return "truncated"
 
 
-def _examples(index: Indexed, *, redact: bool) -> tuple[GuardExample, ...]:
+def _examples(index: Indexed) -> tuple[GuardExample, ...]:
     """The worst first; what an honest prompt was answered is nothing to show."""
     told = [record for record in index.attacks_in_order if guardrail.tells(record) and fate(record) != "answered"]
     kinds = Counter((record.kind, record.outcome, record.signal) for record in told)
     first = {(record.kind, record.outcome, record.signal): record for record in reversed(told)}
     ordered = sorted(kinds, key=lambda key: (_WORST.index(key[1]), -kinds[key]))
-    return tuple(_example(index, first[key], kinds[key], redact=redact) for key in ordered[:MOST])
+    return tuple(_example(index, first[key], kinds[key]) for key in ordered[:MOST])
 
 
-def _example(index: Indexed, record: AttackRecord, count: int, *, redact: bool) -> GuardExample:
+def _example(index: Indexed, record: AttackRecord, count: int) -> GuardExample:
     return GuardExample(
         kind=record.kind,
         outcome=record.outcome,
         signal=record.signal,
         count=count,
         prompt=f"{record.pack} {record.prompt}",
-        asked="" if redact else _cut(record.asked),
-        excerpt="" if redact else _cut(record.excerpt),
+        asked=_cut(record.asked),
+        excerpt=_cut(record.excerpt),
         at=index.relative(index.attack_moment(record)),
         owasp=record.owasp,
         atlas=record.atlas,
     )
-
-
-def wordless(record: AttackRecord) -> AttackRecord:
-    """The record without anyone's words."""
-    return msgspec.structs.replace(record, asked="", excerpt="", error="")
 
 
 def _cut(text: str) -> str:

@@ -15,6 +15,7 @@ from drillbook.model.expectation import suggest
 from drillbook.probes.index import Indexed
 from drillbook.reports import renderers
 from drillbook.reports.facts import Facts, facts
+from drillbook.reports.redaction import wordless
 
 
 class Renderer(Protocol):
@@ -55,7 +56,8 @@ def write(folder: Path, formats: Iterable[str] | None = None, *, redact: bool = 
 
     """
     history = Indexed.of(journal.read(folder))  # indexed once, for the judgement and for the facts
-    return write_facts(folder, facts(history, check.judge(history), redact=redact), formats)
+    told = wordless(history) if redact else history
+    return write_facts(folder, facts(told, check.judge(history)), formats)
 
 
 def write_facts(folder: Path, facts: Facts, formats: Iterable[str] | None = None) -> dict[str, Path]:

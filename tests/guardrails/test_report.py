@@ -10,7 +10,9 @@ from histories import Run, drill, served
 
 from drillbook.experiments import check
 from drillbook.model.attack import AttackOutcome
+from drillbook.model.events import Noted
 from drillbook.reports.facts import Facts, facts
+from drillbook.reports.redaction import wordless
 from drillbook.reports.write import render
 
 HOSTILE = "<script>alert(1)</script> | `x` <b>"
@@ -26,7 +28,7 @@ def opened() -> Run:
 
 def told(run: Run, *, redact: bool = False) -> Facts:
     history = run.history
-    return facts(history, check.judge(history), redact=redact)
+    return facts(wordless(history) if redact else history, check.judge(history))
 
 
 @pytest.mark.parametrize("form", ["html", "markdown", "json"])
@@ -70,7 +72,11 @@ def test_the_json_report_says_the_same():
 @pytest.mark.parametrize("redact", [True, False])
 def test_words_of_prompts_and_answers_are_escaped_and_can_be_left_out(form: str, redact: bool):
     run = opened()
-    run.attacks = [msgspec.structs.replace(one, asked=HOSTILE * 20, excerpt=HOSTILE * 20) for one in run.attacks]
+    run.attacks = [
+        msgspec.structs.replace(one, asked=HOSTILE * 20, excerpt=HOSTILE * 20, signal=f"learned: {HOSTILE}")
+        for one in run.attacks
+    ]
+    run.add(-9.0, Noted(actor="attack", text=f"calibrated on 24 answers: a block is {HOSTILE}"), "attack")
     text = render(told(run, redact=redact), [form])[form]
     if form == "html":
         assert "<script>" not in text
