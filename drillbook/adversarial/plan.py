@@ -11,8 +11,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from drillbook import catalog
 from drillbook.adversarial import packs
-from drillbook.adversarial.problems import told
 from drillbook.document import reading
+from drillbook.document.refusals import told
 from drillbook.errors import InvalidFileError, UsageError
 from drillbook.model.expectation import Quantifier, suggest
 from drillbook.model.experiment import AttackSpec, Expected, FileModel, Rate

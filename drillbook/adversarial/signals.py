@@ -16,8 +16,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from drillbook import catalog
 from drillbook.adversarial.evidence import Evidence
-from drillbook.adversarial.problems import told
 from drillbook.document import reading
+from drillbook.document.refusals import told
 from drillbook.errors import InvalidFileError
 from drillbook.model.attack import AttackOutcome
 from drillbook.model.experiment import FileModel

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
 
 from drillbook import catalog
 from drillbook.document import reading
 from drillbook.document.node import Document
+from drillbook.document.refusals import told
 from drillbook.errors import InvalidFileError, Problem
 from drillbook.experiments.messages import shown
 from drillbook.model.expectation import suggest
@@ -55,49 +54,8 @@ def _validate(document: Document) -> Playbook | None:
     try:
         return Playbook.model_validate_json(json.dumps(document.value), strict=True, by_alias=True, by_name=False)
     except ValidationError as error:
-        told = (one for one in error.errors(include_url=False) if not _is_echo(document, one))
-        document.problems += [_problem(document, one) for one in told]
+        document.problems += told(error, document, Playbook)
         return None
-
-
-def _is_echo(document: Document, error: ErrorDetails) -> bool:
-    """A list whose items are wrong is also called too short: only the good ones are counted."""
-    return error["type"] == "too_short" and bool(document.value_at(error["loc"]))
-
-
-def _problem(document: Document, error: ErrorDetails) -> Problem:
-    path, name = error["loc"], shown(error["loc"][-1])
-    match error["type"]:
-        case "missing":
-            return document.problem(path, f"{name} is missing", on_key=True)
-        case "extra_forbidden":
-            return document.problem(
-                path, f"{name} is no key here", suggest(str(path[-1]), _keys(path[:-1])), on_key=True
-            )
-        case "too_short" | "string_too_short":
-            return document.problem(path, f"{name} is empty", on_key=True)
-        case "enum":
-            hint = f"allowed: {error.get('ctx', {}).get('expected', '')}"
-            return document.problem(path, f"{name} cannot be {shown(error['input'])}", hint)
-        case _:
-            return document.problem(path, f"{name}: {error['msg'][:1].lower()}{error['msg'][1:]}")
-
-
-def _keys(path: Sequence[str | int]) -> tuple[str, ...]:
-    """The keys that are allowed at a place of the file."""
-    model: Any = Playbook
-    for step in path:
-        if isinstance(step, str):
-            field = next(field for field in model.model_fields.values() if field.alias == step)
-            model = next((part for part in _parts(field.annotation) if issubclass(part, BaseModel)), model)
-    return tuple(str(field.alias) for field in model.model_fields.values())
-
-
-def _parts(annotation: Any) -> Iterator[type]:
-    if isinstance(annotation, type):
-        yield annotation
-    for part in getattr(annotation, "__args__", ()):
-        yield from _parts(part)
 
 
 def _templates(document: Document, value: object, path: tuple[str | int, ...]) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""What pydantic refuses of a plan or of a file of signals, told with its place."""
+"""What a model of pydantic refuses of a file, told with its place: for files simpler than experiments."""
 
 from __future__ import annotations
 
