@@ -16,6 +16,7 @@ from drillbook.targets.target import Target
 from drillbook.undo.operations import pointer, value_at
 
 Path = tuple[str | int, ...]
+ATTEMPTS = 5
 
 
 async def current(ref: ObjectRef, target: Target) -> Json:
@@ -70,14 +71,21 @@ def where(operation: RestoreFields) -> str:
 
 
 async def write(operation: RestoreFields, now: Json, target: Target) -> str:
-    """Send the patch. Answers what is uncertain, as ``strike`` does.
+    """Send the patch; again where something else of the object changed meanwhile. Answers what ``strike`` does.
 
     :raises RefusedError: someone else wrote the fields at the same moment, or the server does not take them.
     """
-    try:
-        return await strike([target.kube.patch(where(operation), patch(operation, now), "json")])
-    except (ConflictError, InvalidError) as error:
-        raise RefusedError(f"{operation.object} was changed by someone else, or may not be so: {error}") from error
+    for attempt in range(ATTEMPTS):
+        try:
+            return await strike([target.kube.patch(where(operation), patch(operation, now), "json")])
+        except (ConflictError, InvalidError) as error:
+            now = await current(operation.object, target)
+            as_before = all(value_at(now, field.path) == (field.existed, field.before) for field in operation.fields)
+            if attempt == ATTEMPTS - 1 or not as_before:
+                raise RefusedError(
+                    f"{operation.object} was changed by someone else, or may not be so: {error}"
+                ) from error
+    raise AssertionError("the last attempt answers or raises")
 
 
 def permissions(ref: ObjectRef, *verbs: str, subresource: str = "") -> tuple[Permission, ...]:
