@@ -72,7 +72,8 @@ class MetricsGone:
             undo_summary=f"{ref} as before",
             radius=nodes.UNTOUCHED,
             permissions=(*fields.permissions(ref), *(() if target.simulated else _to_find(step))),
-            options={"api": "" if step.workload else APIS[step.api]},
+            # The sandbox's autoscalers read their own metrics off what its metrics API tells of each pod.
+            options={"api": "" if step.workload else APIS["resource" if target.simulated else step.api]},
         )
 
     async def inject(self, planned: PlannedFault, target: Target, record: Record) -> Injected:
