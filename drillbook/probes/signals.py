@@ -98,9 +98,11 @@ def _why(event: ObjectChanged) -> str:
 def _green(index: Indexed) -> list[Span]:
     """Sweeps all signals: green is where at least one is known, and none is red."""
     changes: list[tuple[float, str, bool | None]] = []
-    health: dict[str, list[tuple[float, bool]]] = {}
+    health: dict[str, list[tuple[float, bool | None]]] = {}
     for moment, event in index.observed.get("health", ()):
-        health.setdefault(f"health {label(event)}", []).append((moment, event.value == 1.0))
+        # who never answered is unknown, and holds up no green: headless ranks of an engine have no HTTP at all
+        fine = None if event.value is None else event.value == 1.0
+        health.setdefault(f"health {label(event)}", []).append((moment, fine))
     for name, polls in health.items():
         for place, (moment, fine) in enumerate(polls):
             changes.append((moment, name, fine))

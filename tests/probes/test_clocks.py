@@ -145,6 +145,14 @@ def test_green_while_broken_ends_with_the_first_red_signal():
     assert (start, end) == (pytest.approx(0.0, abs=0.1), pytest.approx(12.0))
 
 
+def test_a_rank_without_http_holds_up_no_green():
+    run = drill(lambda at: hung() if 0 <= at < 20 else served())
+    run.health(lambda at: 0.0 if 12 <= at < 25 else 1.0, replica="e0", path="/health")
+    run.health(lambda _: None, replica="e0-1", path="/health")  # never answered: unknown, not red
+    ((start, end),) = clocks.read(run.history).green_while_broken
+    assert (start, end) == (pytest.approx(0.0, abs=0.1), pytest.approx(12.0))
+
+
 def test_revert_is_the_last_undo():
     run = drill().add(40.2, FaultChanged(id="0-pod-kill", state=FaultState.UNDOING))
     run.add(40.4, FaultChanged(id="0-pod-kill", state=FaultState.UNDONE))
