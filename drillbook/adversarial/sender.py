@@ -105,7 +105,15 @@ class Sender:
                         return item, seen
                     await asyncio.sleep(0.5)
 
-        heard = await asyncio.gather(*map(hear, source.pairs[:CALIBRATION]))
+        hearing = asyncio.gather(*map(hear, source.pairs[:CALIBRATION]))
+        stopped = asyncio.create_task(self._stopped.wait())
+        either: list[asyncio.Future[Any]] = [hearing, stopped]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not hearing.done():  # told to end, and what hangs is not waited for
+            hearing.cancel()
+            return 0
+        heard = hearing.result()
         for item, seen in heard:
             self._classifier.fingerprint.learn(seen, tripwire=item.prompt.kind is AttackKind.TRIPWIRE)
         for item, seen in heard:

@@ -100,6 +100,17 @@ async def test_what_hangs_at_the_end_is_unknown_and_does_not_count(tmp_path, gua
     assert not any(record.counted for record in records)
 
 
+async def test_a_calibration_that_hangs_holds_up_no_end(tmp_path, guarded):
+    guarded.held.clear()
+    async with Attacker(config(tmp_path, guarded)) as attacker:
+        while not guarded.bodies:
+            await asyncio.sleep(0.01)
+        await attacker.stop(0)
+        await heard(attacker)
+        guarded.held.set()
+    assert attacker.failure is None
+
+
 async def test_the_journal_gives_attacks_back_and_keeps_them_from_the_load(tmp_path, guarded):
     async with Attacker(config(tmp_path, guarded, once=True, concurrency=4, writer="attack-1")) as attacker:
         records, _ = await heard(attacker)

@@ -228,6 +228,11 @@ def runners(start: Json, wire: Wire) -> Iterator[Runner]:
 
 def main() -> None:
     """Run all that the first line asks for."""
+    if (
+        sys.platform == "linux"
+    ):  # who sends runs at real-time priority, and detectors are to take nothing from an engine
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        os.nice(5)
     out = os.dup(1)
     os.dup2(2, 1)  # what garak prints is no part of what is said here
     wire = Wire(out)
