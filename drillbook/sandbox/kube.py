@@ -15,6 +15,8 @@ _FOLDERS = {
     "Namespace": "/api/v1/namespaces", "Node": "/api/v1/nodes", "Service": "/api/v1/namespaces/{}/services",
     "ConfigMap": "/api/v1/namespaces/{}/configmaps", "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
     "LeaderWorkerSet": "/apis/leaderworkerset.x-k8s.io/v1/namespaces/{}/leaderworkersets",
+    "Rollout": "/apis/argoproj.io/v1alpha1/namespaces/{}/rollouts",
+    "AnalysisTemplate": "/apis/argoproj.io/v1alpha1/namespaces/{}/analysistemplates",
     "HorizontalPodAutoscaler": "/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers",
 }  # fmt: skip
 

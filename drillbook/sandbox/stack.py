@@ -23,6 +23,7 @@ ENGINE_IMAGE = "vllm/vllm-openai"
 _WORKLOADS = {
     f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments": "availableReplicas",
     f"/apis/leaderworkerset.x-k8s.io/v1/namespaces/{NAMESPACE}/leaderworkersets": "readyReplicas",
+    f"/apis/argoproj.io/v1alpha1/namespaces/{NAMESPACE}/rollouts": "availableReplicas",
 }
 """Where a stack's workloads are, and how many of their replicas are there by which field of their status."""
 FALLBACK = "fallback-model"
@@ -55,6 +56,15 @@ class Layout:
         return self.pods > 1 or self.front != ROUTER_SERVICE
 
 
+_CANARY = """\
+    canary:
+      canaryService: vllm-engine-canary
+      steps:
+        - setWeight: 50
+        - analysis:
+            templates: [{templateName: engine-is-well}]
+            args: [{name: canary-hash, valueFrom: {podTemplateHashValue: Latest}}]
+"""
 LAYOUTS = {
     "production-stack": Layout(("production-stack.yaml",), "production-stack", {"sim": 3, "vllm": 2}),
     "distributed": Layout(("distributed.yaml",), "leaderworkerset", {"sim": 1, "vllm": 1}, pods=2),
@@ -69,6 +79,15 @@ LAYOUTS = {
     "autoscaled": Layout(
         ("production-stack.yaml", "autoscaled.yaml"), "production-stack", {"sim": 2, "vllm": 1},
         settings=(("hpa_sync_period", 2.0), ("hpa_downscale_stabilization", 20)),
+    ),
+    "canary": Layout(
+        ("production-stack.yaml", "canary.yaml"), "production-stack", {"sim": 2, "vllm": 2},
+        words=(
+            ("apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: vllm-tiny-llama",
+             "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata:\n  name: vllm-tiny-llama"),
+            ("  progressDeadlineSeconds: 1200\n", "  progressDeadlineSeconds: 15\n  progressDeadlineAbort: true\n"),
+            ("    type: RollingUpdate\n    rollingUpdate: {maxSurge: 100%, maxUnavailable: 0}\n", _CANARY),
+        ),
     ),
 }  # fmt: skip
 """What ``drillbook sandbox up --stack`` takes; the first is the default."""

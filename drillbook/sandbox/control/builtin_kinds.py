@@ -141,6 +141,9 @@ KINDS = (
         _SCALED,
         scale_paths=(("spec", "replicas"), ("status", "replicas"), ("status", "hpaPodSelector")),
     ),
+    Kind("argoproj.io", "v1alpha1", "Rollout", "rollouts", True, ("ro",), _SCALED),
+    Kind("argoproj.io", "v1alpha1", "AnalysisTemplate", "analysistemplates", True, ("at",)),
+    Kind("argoproj.io", "v1alpha1", "AnalysisRun", "analysisruns", True, ("ar",), _STATUS),
     Kind("metrics.k8s.io", "v1beta1", "PodMetrics", "pods", kept=False),
     Kind("metrics.k8s.io", "v1beta1", "NodeMetrics", "nodes", False, kept=False),
 )

@@ -188,6 +188,14 @@ def _leader_worker_set(obj: Json) -> None:
             pod_spec(groups[name]["spec"])
 
 
+def _rollout(obj: Json) -> None:
+    spec = obj["spec"]
+    if spec.get("replicas") is None:
+        spec["replicas"] = 1
+    if isinstance(dig(spec, "template", "spec"), dict):
+        pod_spec(spec["template"]["spec"])
+
+
 def _secret(obj: Json) -> None:
     obj.setdefault("type", "Opaque")
 
@@ -196,5 +204,5 @@ _BY_RESOURCE: dict[str, Callable[[Json], None]] = {
     "pods": _pod, "services": _service, "secrets": _secret, "deployments.apps": _deployment,
     "replicasets.apps": _replica_set, "statefulsets.apps": _stateful_set, "daemonsets.apps": _daemon_set,
     "jobs.batch": _job, "horizontalpodautoscalers.autoscaling": _autoscaler,
-    "leaderworkersets.leaderworkerset.x-k8s.io": _leader_worker_set,
+    "leaderworkersets.leaderworkerset.x-k8s.io": _leader_worker_set, "rollouts.argoproj.io": _rollout,
 }  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from drillbook.sandbox.control.controllers.analysisruns import AnalysisRuns
+from drillbook.sandbox.control.controllers.argorollouts import ArgoRollouts
 from drillbook.sandbox.control.controllers.autoscalers import Autoscalers
 from drillbook.sandbox.control.controllers.budgets import DisruptionBudgets
 from drillbook.sandbox.control.controllers.controller import Controller
@@ -35,6 +37,8 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     PodsOfLostNodes,
     StatefulSets,
     LeaderWorkerSets,
+    ArgoRollouts,
+    AnalysisRuns,
     DaemonSets,
     Jobs,
     DisruptionBudgets,
