@@ -76,7 +76,7 @@ def desired_engines(history: History) -> Steps:
     wanted: dict[str, float] = {}
     steps = Steps()
     for line, event in history.events(ObjectChanged):
-        if event.kind in ("Deployment", "StatefulSet", "LeaderWorkerSet") and event.role in ENGINE_ROLES:
+        if event.kind in ("Deployment", "StatefulSet", "LeaderWorkerSet", "Rollout") and event.role in ENGINE_ROLES:
             if event.change == "deleted":
                 wanted.pop(event.uid, None)
             elif event.summary.get("desired") is not None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from drillbook.model.expectation import ALERT
 from drillbook.model.units import Dimension
-from drillbook.probes import alerts, autoscaling, capacity, guardrail, moments, observed, requests
+from drillbook.probes import alerts, autoscaling, capacity, guardrail, moments, observed, requests, rollout
 from drillbook.probes.observed import LiveProbe
 from drillbook.probes.prometheus import engines
 from drillbook.probes.reading import Probe
@@ -18,6 +18,7 @@ _SOURCES: tuple[tuple[Probe, ...], ...] = (
     requests.PROBES,
     capacity.PROBES,
     autoscaling.PROBES,
+    rollout.PROBES,
     observed.PROBES,
     moments.PROBES,
     guardrail.PROBES,

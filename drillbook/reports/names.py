@@ -9,7 +9,7 @@ from drillbook.probes.capacity import ENGINE_ROLES, desired_engines
 from drillbook.reports.header import started
 from drillbook.targets.stack import stack_named
 
-_WORKLOADS = ("Deployment", "StatefulSet", "LeaderWorkerSet")
+_WORKLOADS = ("Deployment", "StatefulSet", "LeaderWorkerSet", "Rollout")
 
 
 def names(history: History) -> dict[str, str]:

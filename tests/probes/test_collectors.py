@@ -274,6 +274,7 @@ def test_a_pod_is_summed_up_to_what_clocks_and_reports_read():
         "scheduled": "2026-01-01T00:00:00Z",
         "started": "S",
         "containers": [{"name": "vllm", "ready": True, "state": "running", "exit_code": None, "reason": ""}],
+        "revision": "",
     }
 
 

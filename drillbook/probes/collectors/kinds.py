@@ -14,6 +14,8 @@ class Watched:
     places: tuple[tuple[str, str], ...]
     needed: bool = True
     """False: a target that has none of it, or does not let us look, is watched without it, and the run says so."""
+    foreign: bool = False
+    """Of an add-on that most clusters do not have: that it is not served is no news."""
     namespaced: bool = True
 
     def permissions(self) -> tuple[Permission, ...]:
@@ -39,5 +41,8 @@ KINDS = {
     "HorizontalPodAutoscaler": Watched(
         (("autoscaling/v2", "horizontalpodautoscalers"), ("autoscaling/v1", "horizontalpodautoscalers")), needed=False
     ),
+    "Rollout": Watched((("argoproj.io/v1alpha1", "rollouts"),), needed=False, foreign=True),
+    "AnalysisRun": Watched((("argoproj.io/v1alpha1", "analysisruns"),), needed=False, foreign=True),
+    "Canary": Watched((("flagger.app/v1beta1", "canaries"),), needed=False, foreign=True),
 }
 NEEDED = tuple(kind for kind, watched in KINDS.items() if watched.needed)

@@ -18,6 +18,7 @@ from drillbook.targets.target import Target
 from drillbook.targets.watching import Change
 
 CHANGES = {"PRESENT": "present", "ADDED": "added", "MODIFIED": "modified", "DELETED": "deleted"}
+_WORKLOADS = ("Deployment", "StatefulSet", "Rollout")
 
 
 class Watcher(Protocol):
@@ -73,7 +74,8 @@ class KubernetesWatcher:
                 if watched.needed:
                     raise
                 self._told_all(kind)
-                self.emit(Noted(actor="watch", text=f"not watched: {error.message}"))
+                if not watched.foreign:
+                    self.emit(Noted(actor="watch", text=f"not watched: {error.message}"))
 
     def _told_all(self, kind: str) -> None:
         """The first list of this kind is through, or there will be none."""
@@ -96,9 +98,7 @@ class KubernetesWatcher:
                 self.on_pod(change.object)
         if kind == "Node" and not self._is_host(change.object, change.type):
             return
-        if (kind in ("Pod", "Deployment", "StatefulSet") and not role) or (
-            kind == "Event" and change.type == "PRESENT"
-        ):
+        if (kind in ("Pod", *_WORKLOADS) and not role) or (kind == "Event" and change.type == "PRESENT"):
             return
         if gone:
             self._seen.pop(uid, None)
@@ -139,7 +139,7 @@ class KubernetesWatcher:
         if kind == "Pod":
             return self.target.role_of(obj) if "spec" in obj else ""
         template: dict[str, Any] = (obj.get("spec") or {}).get("template") or {}
-        if kind in ("Deployment", "StatefulSet") and template.get("spec"):
+        if kind in _WORKLOADS and template.get("spec"):
             return self.target.role_of({"metadata": template.get("metadata") or {}, "spec": template["spec"]})
         return ""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Any
 
 from drillbook.targets import accelerators
@@ -27,12 +29,15 @@ def summarise(kind: str, obj: Json) -> Json:
             return node(obj)
         case "HorizontalPodAutoscaler":
             return autoscaler(obj)
+        case "AnalysisRun" | "Canary":
+            return judgement(obj)
         case _:
             return workload(obj)
 
 
 def pod(obj: Json) -> Json:
     spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    labels = obj["metadata"].get("labels") or {}
     conditions = {each["type"]: each for each in status.get("conditions") or ()}
     scheduled = conditions.get("PodScheduled", {})
     containers = [_container(each) for each in status.get("containerStatuses") or ()]
@@ -52,6 +57,7 @@ def pod(obj: Json) -> Json:
         "scheduled": scheduled.get("lastTransitionTime") if scheduled.get("status") == "True" else None,
         "started": next((time for time in running if time), None),
         "containers": containers,
+        "revision": next((labels[key] for key in _REVISIONS if key in labels), ""),
     }
 
 
@@ -69,14 +75,40 @@ def _container(status: Json) -> Json:
 
 
 def workload(obj: Json) -> Json:
-    """Deployments, StatefulSets and LeaderWorkerSets: unset replicas mean one."""
+    """Deployments, StatefulSets, LeaderWorkerSets and Rollouts: unset replicas mean one."""
     spec, status = obj.get("spec"), obj.get("status") or {}
+    progress: Json = next((row for row in status.get("conditions") or () if row.get("type") == "Progressing"), {})
     return {
         "desired": None if spec is None else spec.get("replicas", 1),
         "ready": status.get("readyReplicas") or 0,
         "updated": status.get("updatedReplicas") or 0,
         "available": status.get("availableReplicas") or 0,
+        "template": _fingerprint((spec or {}).get("template")),
+        "late": progress.get("status") == "False" and progress.get("reason") == "ProgressDeadlineExceeded",
+        "aborted": bool(status.get("abort")),
+        "message": str(status.get("message") or ""),
     }
+
+
+def judgement(obj: Json) -> Json:
+    """What an analysis of a new revision came to: an AnalysisRun of Argo Rollouts, or a Canary of Flagger."""
+    status = obj.get("status") or {}
+    last: Json = next(iter(reversed(status.get("conditions") or ())), {})
+    return {
+        "phase": str(status.get("phase") or ""),
+        "message": str(status.get("message") or last.get("message") or ""),
+        "weight": status.get("canaryWeight"),
+    }
+
+
+def _fingerprint(template: Json | None) -> str:
+    """Tells one pod template from another; empty where there is none."""
+    text = json.dumps(template, sort_keys=True) if template else ""
+    return hashlib.sha256(text.encode()).hexdigest()[:12] if text else ""
+
+
+_REVISIONS = ("rollouts-pod-template-hash", "pod-template-hash", "controller-revision-hash")
+"""Labels that tell the pods of one revision from another's: of Argo Rollouts, Deployments, and StatefulSets."""
 
 
 def ready_endpoints(obj: Json) -> list[str]:
