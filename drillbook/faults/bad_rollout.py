@@ -1,4 +1,6 @@
-"""bad-rollout: a new revision of a Deployment that does not work: no such image, wrong arguments, too slow, or garbage.
+"""bad-rollout: a new revision that does not work: no such image, wrong arguments, too slow, or garbage.
+
+Of a Deployment, or of a Rollout of Argo's; ``harmless`` is the negative control, a revision that works as before.
 
 Only fields of the pod template are written, so Kubernetes rolls it out as any other change. The undo writes back what
 was there: the controller then scales the former ReplicaSet up again, which is what ``kubectl rollout undo`` does
@@ -29,13 +31,17 @@ IMAGE = "registry.invalid/no-such-image:missing"
 ARGUMENT = "--drillbook-no-such-option"
 GARBAGE = "--load-format=dummy"
 """vLLM then fills the model with random weights: it starts, is Ready, and answers nonsense."""
+ONE_BY_ONE = "--max-num-seqs=1"
+"""vLLM then batches nothing: one alone is served as fast as ever, and many wait for one another."""
+MARK = "drillbook.io/revision"
+"""The label that is all that is new of a harmless revision."""
 CANNOT_PULL = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"})
 SLOW_SECONDS = 3.0
 """How long a new pod must be seen running and not Ready to count as slow."""
 START_SECONDS = 180.0
 """How long a model may load before its garbage must be seen; the studies in the docs have 60 s for small ones."""
 TEMPLATE = ("spec", "template", "spec", "containers")
-How = Literal["image", "arguments", "slow-start", "garbage"]
+How = Literal["image", "arguments", "slow-start", "slow", "garbage", "harmless"]
 
 
 class BadRolloutStep(Step):
@@ -45,7 +51,8 @@ class BadRolloutStep(Step):
     role: str = "engine"
     how: How = "image"
     """``image``: none to pull. ``arguments``: an option that the program refuses. ``slow-start``: Ready only after
-    ``delay``. ``garbage``: random weights (``--load-format dummy``), which no health check sees."""
+    ``delay``. ``slow``: no batching (``--max-num-seqs 1``): users queue. ``garbage``: random weights (``--load-format
+    dummy``), which no health check sees. ``harmless``: works as before, to see that nothing takes it back."""
     delay: Duration = Field(default=60.0, gt=0)
     """Of ``slow-start``, whole seconds: the ``initialDelaySeconds`` of the startup or readiness probe."""
     workload: str | None = Field(default=None, pattern=workload.NAME)
@@ -63,7 +70,7 @@ class BadRollout:
 
     async def plan(self, step: BadRolloutStep, index: int, target: Target, draw: Draw) -> PlannedFault:
         pods = await target.pods(step.role)
-        ref, now = await workload.find(step.role, step.workload, pods, target, (workload.DEPLOYMENT,))
+        ref, now = await workload.find(step.role, step.workload, pods, target, (workload.DEPLOYMENT, workload.ROLLOUT))
         _settled(ref, now)
         name = step.container or target.container({"metadata": now["metadata"], **_template(now)}, step.role)
         undo = _undo(ref, now, name, step.how, int(step.delay))
@@ -116,6 +123,8 @@ class BadRollout:
                     return _ending(pods, planned.container)
                 case "slow-start":
                     return _slow(pods, injected.seen["since"])
+                case "slow" | "harmless":
+                    return _ready(pods)
                 case _:
                     return await golden.differs(target, injected.seen["answer"])
 
@@ -128,7 +137,9 @@ def _words(step: BadRolloutStep) -> str:
         "image": f"the image {IMAGE}",
         "arguments": f"the argument {ARGUMENT}",
         "slow-start": f"a start of {step.delay:.0f} s",
+        "slow": f"a revision that batches nothing ({ONE_BY_ONE})",
         "garbage": f"random weights ({GARBAGE})",
+        "harmless": f"a revision that differs in nothing but a label ({MARK})",
     }[step.how]
 
 
@@ -159,6 +170,10 @@ def _undo(ref: ObjectRef, now: Json, name: str, how: How, delay: int) -> Restore
     container, path = containers[place], (*TEMPLATE, place)
     if how == "image":
         return fields.undo(ref, now, {(*path, "image"): IMAGE})
+    if how == "harmless":
+        labels = now["spec"]["template"]["metadata"]["labels"]
+        mark = ("spec", "template", "metadata", "labels", MARK)
+        return fields.undo(ref, now, {mark: str(int(labels.get(MARK, 0)) + 1)})
     if how == "slow-start":
         probe = next((each for each in ("startupProbe", "readinessProbe") if each in container), None)
         if probe is None:
@@ -173,7 +188,7 @@ def _undo(ref: ObjectRef, now: Json, name: str, how: How, delay: int) -> Restore
             f"container {name} of {ref} runs a shell script: arguments would not reach the program",
             hint="how: image or how: slow-start",
         )
-    added = GARBAGE if how == "garbage" else ARGUMENT
+    added = {"garbage": GARBAGE, "slow": ONE_BY_ONE}.get(how, ARGUMENT)
     return fields.undo(ref, now, {(*path, "args"): [*(container.get("args") or ()), added]})
 
 
@@ -181,7 +196,7 @@ def _radius(step: BadRolloutStep, now: Json, pods: Objects, engines: int) -> Bla
     """The pods that Kubernetes may take away before a new one is Ready: ``maxUnavailable``, a share rounded down."""
     wanted = int(now["spec"].get("replicas", 1))
     strategy = now["spec"].get("strategy") or {}
-    most = (strategy.get("rollingUpdate") or {}).get("maxUnavailable", "25%")
+    most = (strategy.get("rollingUpdate") or strategy.get("canary") or {}).get("maxUnavailable", "25%")
     lost = math.floor(wanted * int(most[:-1]) / 100) if isinstance(most, str) and most.endswith("%") else int(most)
     if step.how == "garbage" or strategy.get("type") == "Recreate":
         lost = wanted
@@ -193,7 +208,7 @@ def _radius(step: BadRolloutStep, now: Json, pods: Objects, engines: int) -> Bla
 
 def _is_new(pod: Json, undo: RestoreFields) -> bool:
     """Whether the pod was made from the template that we wrote."""
-    return all(value_at(pod["spec"], field.path[3:]) == (True, field.wrote) for field in undo.fields)
+    return all(value_at(pod, field.path[2:]) == (True, field.wrote) for field in undo.fields)
 
 
 def _states(pods: Objects, container: str) -> list[tuple[str, Json]]:
@@ -219,6 +234,13 @@ def _ending(pods: Objects, container: str) -> Bite:
             if ended := state.get("terminated"):
                 return Bite(True, f"{name} ended with exit code {ended.get('exitCode')}: {ended.get('reason', '')}")
     return Bite(False, f"{len(pods)} new pods, and none has ended")
+
+
+def _ready(pods: Objects) -> Bite:
+    for pod in pods:
+        if any(row["type"] == "Ready" and row["status"] == "True" for row in pod["status"].get("conditions") or []):
+            return Bite(True, f"{pod['metadata']['name']} is of the new revision, and Ready")
+    return Bite(False, f"{len(pods)} new pods, and none is Ready")
 
 
 def _slow(pods: Objects, since: dict[str, float]) -> Bite:

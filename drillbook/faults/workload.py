@@ -24,11 +24,15 @@ class Kind:
 
 
 DEPLOYMENT = Kind("apps/v1", "Deployment", "deployments")
+ROLLOUT = Kind("argoproj.io/v1alpha1", "Rollout", "rollouts")
+"""Of Argo Rollouts; of the sandbox's own controller, where the stack is ``canary``."""
 KINDS = (
     DEPLOYMENT,
     Kind("apps/v1", "StatefulSet", "statefulsets"),
     Kind("leaderworkerset.x-k8s.io/v1", "LeaderWorkerSet", "leaderworkersets"),
 )
+_HASHES = {"Deployment": "pod-template-hash", "Rollout": "rollouts-pod-template-hash"}
+"""The label by which the pods of one template are told from another's."""
 
 
 async def find(
@@ -69,6 +73,6 @@ def _owners(pods: Objects, kind: Kind) -> set[str]:
         for owner in pod["metadata"].get("ownerReferences") or []:
             if owner["kind"] == kind.kind:
                 names.add(owner["name"])
-            elif owner["kind"] == "ReplicaSet" and kind is DEPLOYMENT:
-                names.add(owner["name"].removesuffix("-" + marks.get("pod-template-hash", "")))
+            elif owner["kind"] == "ReplicaSet" and kind.kind in _HASHES and _HASHES[kind.kind] in marks:
+                names.add(owner["name"].removesuffix("-" + marks[_HASHES[kind.kind]]))
     return names - {""}
