@@ -1,7 +1,7 @@
 """One of drillbook's experiments as one of Chaos Toolkit's, which calls drillbook's faults and probes.
 
-Both runners take it. What Chaos Toolkit has no words for (sliding windows, abort conditions, bites, playbooks) is not
-dropped in silence: it is listed in the experiment's ``extensions``, and ``untold`` gives it for a warning.
+Both runners take it. What Chaos Toolkit has no words for (attacks, sliding windows, abort conditions, bites, playbooks)
+is not dropped in silence: it is listed in the experiment's ``extensions``, and ``untold`` gives it for a warning.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from typing import Any
 
 from drillbook.chaostoolkit.extension.place import CONFIGURATION, ENVIRONMENT, LOAD, SLO, TARGET
 from drillbook.chaostoolkit.extension.signature import python_name
+from drillbook.experiments import attacks
 from drillbook.experiments.load import Loaded
 from drillbook.model.expectation import Anchor, Expectation, Operator, Quantifier
 from drillbook.model.experiment import Experiment, Step
 from drillbook.model.units import Dimension
-from drillbook.probes.reading import Kind
+from drillbook.probes.reading import Kind, Probe
 from drillbook.probes.registry import PROBES
 
 Json = dict[str, Any]
@@ -32,6 +33,7 @@ def export(loaded: Loaded) -> tuple[Json, list[str]]:
     experiment = loaded.experiment
     asked = [(wanted, _expected(wanted)) for wanted in experiment.expect]
     untold = [wanted.text for wanted, probe in asked if probe is None]
+    untold += [f"attacks: {spec.plan or spec.pack}" for spec in experiment.attacks]
     untold += [f"abort-when: {wanted.text}" for wanted in experiment.abort_when]
     untold += [f"bites: {step.bites.text}" for step in experiment.method if step.bites is not None]
     before = [(wanted, _steady(wanted, experiment.baseline)) for wanted in experiment.steady_state]
@@ -104,15 +106,20 @@ def _waits(probe: Json) -> bool:
     return "timeout" in probe["provider"].get("arguments", {})
 
 
+def _known(wanted: Expectation) -> Probe | None:
+    """What guardrails did is not known to Chaos Toolkit, where nothing attacks."""
+    return None if attacks.asks(wanted) else PROBES.get(wanted.probe)
+
+
 def _steady(wanted: Expectation, seconds: float) -> Json | None:
-    if wanted.probe not in PROBES or wanted.quantifier not in (Quantifier.ONCE, Quantifier.ALWAYS):
+    if _known(wanted) is None or wanted.quantifier not in (Quantifier.ONCE, Quantifier.ALWAYS):
         return None
     return _probe(wanted, {"seconds": seconds}, _range(wanted))
 
 
 def _expected(wanted: Expectation) -> Json | None:
     """A probe of the end of the method: an event that is waited for, or a figure since the first fault."""
-    probe = PROBES.get(wanted.probe)
+    probe = _known(wanted)
     if probe is None or wanted.during is not None or wanted.hold is not None or wanted.anchor is Anchor.EFFECT:
         return None
     if probe.kind is Kind.EVENT:
