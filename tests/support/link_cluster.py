@@ -61,7 +61,7 @@ async def up(kubeconfig: Path, vllm_python: str, folder: Path) -> str:
         while await kube.find(f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/default") is None:
             await asyncio.sleep(0.2)
         service = {
-            "metadata": {"name": "vllm"},
+            "metadata": {"name": "ranks"},  # not `vllm`: its variable VLLM_PORT would be taken for vLLM's own
             "spec": {"ports": [{"port": 8080}], "selector": {_LWS + "name": "vllm", _LWS + "worker-index": "0"}},
         }
         made = await kube.create(paths.collection("v1", "services", NAMESPACE), service)
