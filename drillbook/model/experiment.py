@@ -107,6 +107,8 @@ class HelperSpec(FileModel):
 
     image: str | None = None
     """An image with Python and drillbook; drillbook's own of the same version otherwise."""
+    python: str = "python3"
+    """The image's Python that has drillbook."""
     namespace: Label | None = None
     """Where they run, if the target's namespace does not allow privileged pods."""
     pod: dict[str, Any] = {}

@@ -67,7 +67,7 @@ def manifest(
             {
                 "name": CONTAINER,
                 "image": settings.image or IMAGE,
-                "command": ["python3", "-m", "drillbook.helper"],
+                "command": [settings.python, "-m", "drillbook.helper"],
                 "args": ["--seconds", f"{seconds:g}", *argv],
                 "securityContext": {"privileged": True, "runAsUser": 0} if privileged else {"runAsUser": 0},
             }

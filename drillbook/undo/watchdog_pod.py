@@ -84,7 +84,7 @@ def manifest(target: Target, run_id: str, *, heartbeat: float = 5.0, settle: flo
             {
                 "name": helper.CONTAINER,
                 "image": settings.image or helper.IMAGE,
-                "command": ["python3", "-m", "drillbook.undo.watchdog"],
+                "command": [settings.python, "-m", "drillbook.undo.watchdog"],
                 "args": ["--pod", msgspec.json.encode(orders).decode()],
                 "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
             }

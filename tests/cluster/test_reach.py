@@ -23,6 +23,7 @@ from drillbook.faults.fault import Draw
 from drillbook.model.experiment import HelperSpec, TargetSpec
 from drillbook.model.undo import EntryState, FieldChange, RestoreFields, UndoEntry
 from drillbook.targets import paths, processes
+from drillbook.targets.answers import UnavailableError
 from drillbook.targets.kube import Kube
 from drillbook.targets.target import open_target
 from drillbook.undo import lease
@@ -57,11 +58,19 @@ async def namespace(kube):
 async def target(kubeconfig, kube, namespace):
     """A target of one pod, whose container has a process of the engine's title beside its first."""
     folders = vllm_cluster.environments()
-    command = ["bash", "-c", f"(exec -a {CORE} sleep 100000) & wait"]
+    # a title without words after it, as setproctitle gives one; the pipe has a writer, and so never ends
+    command = ["bash", "-c", f"mkfifo /tmp/pipe; (exec -a {CORE} cat <>/tmp/pipe) & wait"]
     container = vllm_cluster.on_host({"name": "vllm", "command": command}, folders)
     spec = {"containers": [container], "volumes": vllm_cluster.volumes(folders), "terminationGracePeriodSeconds": 1}
     pod = {"metadata": {"name": "engine-0", "labels": LABELS}, "spec": spec}
-    await kube.create(paths.pods(namespace), pod)
+
+    async def created():
+        try:
+            return await kube.create(paths.pods(namespace), pod)
+        except UnavailableError:  # older clusters take no pod before the account has its token
+            return None
+
+    await until(created)
     settings = HelperSpec(**vllm_cluster.helper_settings())
     asked = TargetSpec(stack="production-stack", namespace=namespace, helper=settings)
     async with await open_target(asked, kubeconfig=kubeconfig) as target:

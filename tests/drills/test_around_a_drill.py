@@ -26,7 +26,7 @@ def test_the_doctor_tells_which_faults_a_target_allows_and_what_is_missing(bench
     assert checks["permissions"]["ok"]
     assert checks["fault pod-kill"]["ok"]
     assert checks["fault process-hang"]["ok"] is None
-    assert "not allowed to exec into pods" in checks["fault process-hang"]["detail"]
+    assert "create pods/exec" in checks["fault process-hang"]["detail"]
     assert bench.versions() == before
 
 

@@ -69,9 +69,7 @@ def helper_settings() -> Json:
     """``target.helper`` of an experiment for this cluster."""
     folders = environments(sys.executable)
     container = on_host({"name": "helper"}, folders)
-    command = [sys.executable, "-m", "drillbook.helper"]
-    pod = {"containers": [container | {"command": command}], "volumes": volumes(folders)}
-    return {"image": IMAGE, "pod": pod}
+    return {"image": IMAGE, "python": sys.executable, "pod": {"containers": [container], "volumes": volumes(folders)}}
 
 
 def objects(vllm_python: str, model: Path) -> list[Json]:
