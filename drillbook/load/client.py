@@ -115,21 +115,23 @@ class Client:
 
     def exchange(self, prompt: Prompt, **options: Unpack[Options]) -> Exchange:
         """A request that is ready to ``run``, for those who must see it while it is in flight."""
+        return Exchange(self.order(prompt, **options))
+
+    def order(self, prompt: Prompt, **options: Unpack[Options]) -> Order:
+        """A request as it will be sent, for those who send it by themselves."""
         name = options.get("request_id") or uuid.uuid4().hex
         scheduled = options.get("scheduled")
         wanted = options.get("output_tokens", 48)
-        return Exchange(
-            Order(
-                id=name,
-                url=self._url,
-                body=msgspec.json.encode(self._body(prompt, wanted, options.get("extra") or {})),
-                headers={**self._headers, "X-Request-Id": name},
-                scheduled=clock.monotonic() if scheduled is None else scheduled,
-                stream_kind=options.get("stream_kind", Stream.LOAD),
-                wanted_tokens=wanted,
-                stall_timeout=self._stall_timeout,
-                timeout=self._timeout,
-            )
+        return Order(
+            id=name,
+            url=self._url,
+            body=msgspec.json.encode(self._body(prompt, wanted, options.get("extra") or {})),
+            headers={**self._headers, "X-Request-Id": name},
+            scheduled=clock.monotonic() if scheduled is None else scheduled,
+            stream_kind=options.get("stream_kind", Stream.LOAD),
+            wanted_tokens=wanted,
+            stall_timeout=self._stall_timeout,
+            timeout=self._timeout,
         )
 
     async def run(self, exchange: Exchange) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from types import SimpleNamespace
@@ -98,7 +99,7 @@ class Exchange:
                         allow_redirects=False,
                         trace_request_ctx=wire,
                     ) as response:
-                        self._begin(response)
+                        self._begin(response.status, response.headers.items())
                         if response.content_type == "text/event-stream":
                             await self._listen(response)
                         else:
@@ -161,42 +162,50 @@ class Exchange:
             body, text = self._redacted(body.decode("utf-8", "replace")).encode(), self._redacted(text)
         return Answer(self.record(), text, self.headers, events, body)
 
-    def _begin(self, response: aiohttp.ClientResponse) -> None:
+    def _begin(self, status: int, headers: Iterable[tuple[str, str]]) -> None:
         self._first_byte = clock.monotonic()
-        self.heard.status = response.status
-        self.headers = {name.lower(): value for name, value in response.headers.items()}
-        if 300 <= response.status < 400:  # not followed: headers may carry secrets that are meant for this host only
-            self.heard.error = f"HTTP {response.status}: redirected to {one_line(self.headers.get('location', '?'))}"
+        self.heard.status = status
+        self.headers = {name.lower(): value for name, value in headers}
+        if 300 <= status < 400:  # not followed: headers may carry secrets that are meant for this host only
+            self.heard.error = f"HTTP {status}: redirected to {one_line(self.headers.get('location', '?'))}"
 
     def _watch(self, patience: asyncio.Timeout) -> None:
         """End the exchange when patience is due, else look again then: cheaper than a new timer for every token."""
         loop = asyncio.get_running_loop()
-        due = min(self.last_progress + self.order.stall_timeout, self.sent + self.order.timeout)
-        left = due - clock.monotonic()
+        left = self._patience
         if left <= 0:
             patience.reschedule(loop.time())
         else:
             self._timer = loop.call_later(left, self._watch, patience)
+
+    @property
+    def _patience(self) -> float:
+        """Seconds that are left of it."""
+        due = min(self.last_progress + self.order.stall_timeout, self.sent + self.order.timeout)
+        return due - clock.monotonic()
 
     async def _listen(self, response: aiohttp.ClientResponse) -> None:
         parser = sse.Parser()
         while not self.heard.done:
             chunk = await response.content.readany()
             now = clock.monotonic()
-            events = parser.feed(chunk) if chunk else [event for event in (parser.finish(),) if event]
-            content = 0
-            for event in events:
-                content += self.heard.event(event)
-                if self.events is not None:
-                    self.events.append(event)
-            if content:
-                self.tokens.extend([int((now - self.sent) * 1e6)] * content)
-                self.last_progress = now
+            self._hear(parser, chunk, now)
             if not chunk:
                 return
         self._end = now
         if not response.content.at_eof():
             await self._linger(response)
+
+    def _hear(self, parser: sse.Parser, chunk: bytes, now: float) -> None:
+        """Take what came at ``now`` of a stream; an empty chunk is its end."""
+        content = 0
+        for event in parser.feed(chunk) if chunk else filter(None, [parser.finish()]):
+            content += self.heard.event(event)
+            if self.events is not None:
+                self.events.append(event)
+        if content:
+            self.tokens.extend([int((now - self.sent) * 1e6)] * content)
+            self.last_progress = now
 
     async def _linger(self, response: aiohttp.ClientResponse) -> None:
         try:
@@ -214,8 +223,11 @@ class Exchange:
             size += len(piece)
             if size > BODY_LIMIT:
                 raise ValueError(f"the answer is larger than {BODY_LIMIT:,} bytes")
+        self._take(b"".join(pieces))
+
+    def _take(self, body: bytes) -> None:
+        """Take the whole body of an answer that is no stream."""
         now = clock.monotonic()
-        body = b"".join(pieces)
         if self.events is not None:
             self.body = body
         if self.heard.body(body):

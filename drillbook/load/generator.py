@@ -9,23 +9,20 @@ it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from drillbook import clock
-from drillbook.load import schedule, slis
+from drillbook.load import schedule
 from drillbook.load.client import Client, Prompt
 from drillbook.load.config import GeneratorConfig
 from drillbook.load.exchange import Exchange
-from drillbook.model.events import LoadTicked
-from drillbook.model.request import RequestRecord
+from drillbook.load.tally import Emit, Tally
 
 TICK = 1.0
 LOOK = 0.25
 """Longest sleep before an arrival, in seconds: the rate may have changed meanwhile."""
 PULSE = 0.05
 """Seconds between two looks at the event loop's own delay."""
-
-Emit = Callable[[RequestRecord | LoadTicked], None]
 
 
 class OpenLoop:
@@ -35,18 +32,11 @@ class OpenLoop:
         self._config = config
         self._client = client
         self._prompts = prompts
-        self._emit = emit
+        self._tally: Tally[asyncio.Task[None]] = Tally(config, emit)
         self._table = schedule.Timetable(config.rate, config.arrivals, config.seed)
         self._start = 0.0
-        self._in_flight: dict[asyncio.Task[None], Exchange] = {}
         self._stopped = asyncio.Event()
         self._fault: BaseException | None = None
-        self._sent = 0
-        self._finished = 0
-        self._tokens_ended = 0
-        """Content chunks of ended requests."""
-        self._tokens_told = 0
-        self._lags: list[float] = []
 
     async def run(self, start: float) -> None:
         """Send arrivals from ``start`` (monotonic seconds) on until ``stop``, then see off what is in flight.
@@ -60,11 +50,11 @@ class OpenLoop:
             sending = tasks.create_task(self._send(start))
             await self._stopped.wait()
             sending.cancel()
-            while self._in_flight:
-                await asyncio.wait(self._in_flight)
+            while self._tally.in_flight:
+                await asyncio.wait(self._tally.in_flight)
             for beat in beats:
                 beat.cancel()
-        self._emit(self._ticked())
+        self._tally.tick()
 
     def stop(self, drain: float) -> None:
         """No more arrivals; what is in flight ``drain`` seconds from now is given up as ``unknown``.
@@ -95,31 +85,24 @@ class OpenLoop:
             request_id=f"{self._config.writer}-{number}",
             output_tokens=self._config.output_tokens,
         )
-        if len(self._in_flight) >= self._config.max_in_flight:
-            exchange.forgo(f"not sent: {len(self._in_flight)} requests were in flight already", self._config.timeout)
-            self._lags.append(self._config.timeout)
-            self._emit(exchange.record())
+        if self._tally.full:
+            self._tally.forgo(exchange)
             return
         task = asyncio.create_task(self._follow(exchange))
-        self._in_flight[task] = exchange
-        self._sent += 1
+        self._tally.began(task, exchange)
         task.add_done_callback(self._ended)
 
     async def _follow(self, exchange: Exchange) -> None:
-        self._lags.append(clock.monotonic() - exchange.order.scheduled)
+        self._tally.lagged(clock.monotonic() - exchange.order.scheduled)
         await self._client.run(exchange)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        exchange = self._in_flight.pop(task)
-        self._finished += 1
-        self._tokens_ended += len(exchange.tokens)
-        if not task.cancelled() and task.exception() is not None:
-            self._fault = task.exception()
-            exchange.abandon(f"drillbook's own fault: {self._fault!r}")
-        self._emit(exchange.record())
+        fault = None if task.cancelled() else task.exception()
+        self._fault = fault or self._fault
+        self._tally.ended(task, fault)
 
     def _give_up(self) -> None:
-        for task, exchange in self._in_flight.items():
+        for task, exchange in self._tally.in_flight.items():
             exchange.abandon("given up: the run ended")
             task.cancel()
 
@@ -128,7 +111,7 @@ class OpenLoop:
         while True:
             await asyncio.sleep(max(0.0, due - clock.monotonic()))
             due += TICK
-            self._emit(self._ticked())
+            self._tally.tick()
             if self._fault is not None:
                 raise self._fault
 
@@ -137,21 +120,5 @@ class OpenLoop:
         while True:
             await asyncio.sleep(max(0.0, due - clock.monotonic()))
             now = clock.monotonic()
-            self._lags.append(now - due)
+            self._tally.lagged(now - due)
             due = max(due, now - PULSE) + PULSE  # after a long block go on from now; the block has been told once
-
-    def _ticked(self) -> LoadTicked:
-        lags, self._lags = sorted(self._lags), []
-        now = clock.monotonic()
-        flying = self._in_flight.values()
-        tokens = self._tokens_ended + sum(len(exchange.tokens) for exchange in flying)
-        told, self._tokens_told = self._tokens_told, tokens
-        return LoadTicked(
-            sent=self._sent,
-            finished=self._finished,
-            in_flight=len(flying),
-            lag_p99=slis.quantile(lags, 0.99) or 0.0,
-            lag_max=lags[-1] if lags else 0.0,
-            oldest=max((now - exchange.last_progress for exchange in flying), default=0.0),
-            tokens=tokens - told,
-        )

@@ -65,7 +65,7 @@ async def work() -> None:
         gc.collect()
         gc.freeze()  # what is loaded by now stays: full collections need not walk it
         start = max(config.start or 0.0, clock.monotonic())
-        outbox.put(Noted(actor=config.writer, text=_opening(config, len(rows), start, real_time())))
+        outbox.put(Noted(actor=config.writer, text=opening(config, len(rows), start, real_time())))
         obeying = asyncio.create_task(_obey(orders, load))
         await load.run(start)
         obeying.cancel()
@@ -88,7 +88,8 @@ def _config(line: bytes) -> GeneratorConfig:
         raise UsageError(f"the generator's config is wrong: {error}") from error
 
 
-def _opening(config: GeneratorConfig, size: int, start: float, hastened: bool) -> str:
+def opening(config: GeneratorConfig, size: int, start: float, hastened: bool) -> str:
+    """What a generator says first."""
     late = start - config.start if config.start is not None else 0.0
     told = f"load: {config.rate:g}/s {config.arrivals}, {config.prompts} ({size} prompts), seed {config.seed}"
     told += ", at real-time priority" if hastened else ""
