@@ -109,9 +109,10 @@ def rolled_back(index: Indexed) -> float | None:
 
 
 def signals(index: Indexed) -> list[Signal]:
-    """What spoke against the new revision, from its beginning on, in order."""
-    start = began(index)
-    found = [] if start is None else [each for each in _signals(index) if start <= each.moment < until(index)]
+    """What spoke against the new revision, from its beginning to its end, in order."""
+    start, back = began(index), rolled_back(index)
+    end = until(index) if back is None else min(back + _APART, until(index))
+    found = [] if start is None else [each for each in _signals(index) if start <= each.moment < end]
     return sorted(found, key=lambda each: each.moment)
 
 
@@ -136,8 +137,7 @@ def _signals(index: Indexed) -> Iterator[Signal]:
 
 def trigger(index: Indexed) -> Signal | None:
     """The last analysis or deadline that spoke before the first rollback; where none did, the last alert."""
-    back = rolled_back(index)
-    before = [] if back is None else [each for each in signals(index) if each.moment <= back + _APART]
+    before = [] if rolled_back(index) is None else signals(index)
     return next((each for each in reversed(before) if each.name != "alert"), before[-1] if before else None)
 
 

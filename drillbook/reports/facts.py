@@ -27,6 +27,7 @@ from drillbook.reports.links import LinkFacts, links
 from drillbook.reports.names import names
 from drillbook.reports.phases import PhaseBand, phase_bands
 from drillbook.reports.pods import PodFacts, pods
+from drillbook.reports.rollout import RolloutFacts, rollout_facts
 from drillbook.reports.scaling import ScalingFacts, scaling
 from drillbook.reports.series import Series, series
 from drillbook.reports.signals import Signal, signals
@@ -58,6 +59,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     timeline: tuple[Row, ...]
     scaling: ScalingFacts | None = None
     """None where no autoscaler was watched."""
+    rollout: RolloutFacts | None = None
+    """None where no new revision of the engines came."""
     cost: CostFacts | None = None
     """None where no engine holds a GPU."""
     guardrails: GuardrailFacts | None = None
@@ -93,6 +96,7 @@ def facts(history: History, judgement: Judgement) -> Facts:
         pods=pods(history),
         timeline=timeline(history, clocks, seen),
         scaling=scaling(index),
+        rollout=rollout_facts(index),
         cost=cost(index, parts),
         guardrails=guard,
         attacks=tuple(history.attacks),
