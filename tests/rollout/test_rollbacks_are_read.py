@@ -1,0 +1,158 @@
+"""Rollouts and rollbacks on histories whose every moment is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from histories import ZERO, Run, served
+
+from drillbook.model.events import AlertChanged, AlertState, FaultChanged, FaultState, ObjectChanged
+from drillbook.model.history import Span
+from drillbook.probes.index import Indexed
+from drillbook.probes.registry import PROBES
+from drillbook.reports.rollout import rollout_facts
+
+WHOLE = Span(ZERO, ZERO + 40)
+FAULT = "0-bad-rollout"
+
+
+def changed(run: Run, at: float, kind: str, name: str, role: str = "", **summary: Any) -> Run:
+    event = ObjectChanged(
+        change="modified", kind=kind, name=name, uid=name, role=role, resource_version="1", summary=summary
+    )
+    return run.add(at, event, writer="kubernetes")
+
+
+def rollout(run: Run, at: float, template: str, **more: Any) -> Run:
+    return changed(run, at, "Rollout", "engines", "engine", desired=2, template=template, **more)
+
+
+def began() -> Run:
+    """Two engines of revision a; b is asked for after 1 s and has one of two replicas ready from 4 s on."""
+    run = Run().start([FAULT])
+    rollout(run, -10, "A")
+    for name in ("a1", "a2"):
+        run.pod(-10, name, change="present", revision="a")
+    run.inject(fault=FAULT)
+    rollout(run, 1, "B")
+    run.pod(2, "b1", ready=False, change="added", revision="b")
+    run.pod(4, "b1", revision="b")
+    run.pod(4, "a2", ready=False, change="deleted", revision="a")
+    return run
+
+
+def taken_back() -> Run:
+    """The analysis fails after 8 s, the rollout is aborted, and only a is ready again after 10 s."""
+    run = began()
+    changed(run, 8, "AnalysisRun", "engines-b", phase="Failed", message="Metric 'ttft' assessed Failed")
+    rollout(run, 8.1, "B", aborted=True, message="RolloutAborted: ttft")
+    run.pod(9, "a3", change="added", revision="a")
+    run.pod(10, "b1", ready=False, change="deleted", revision="b")
+    return run
+
+
+def over(run: Run) -> Indexed:
+    """Undone by drillbook after 30 s, as every drill is."""
+    run.add(30, FaultChanged(id=FAULT, state=FaultState.UNDOING))
+    rollout(run, 30.5, "A")
+    run.load(lambda _: served())
+    run.end()
+    return Indexed.of(run.history)
+
+
+def read(index: Indexed, name: str) -> Any:
+    return PROBES[name].read(index, WHOLE)
+
+
+def test_a_rollback_by_the_analysis_is_read_with_its_moments() -> None:
+    index = over(taken_back())
+    assert read(index, "rollout-began").value == pytest.approx(ZERO + 1)
+    assert read(index, "rolled-back").value == pytest.approx(ZERO + 8.1)
+    assert read(index, "analysis-failed").value == pytest.approx(ZERO + 8)
+    assert read(index, "rollback-lag").value == pytest.approx(6.1)
+    assert read(index, "rollbacks").value == 1
+    assert "ttft" in read(index, "rolled-back").evidence[0]
+    assert read(index, "progress-deadline-exceeded").value is None
+
+
+def test_the_former_revision_serves_again_only_when_it_is_alone_and_a_user_was_served() -> None:
+    at = read(over(taken_back()), "old-revision-serves").value
+    assert ZERO + 10 < at < ZERO + 11
+
+
+def test_the_share_of_the_new_revision_is_of_ready_time() -> None:
+    share = PROBES["bad-revision-share"].read(over(taken_back()), Span(ZERO, ZERO + 10)).value
+    # a: 2 engines for 4 s, 1 for 6 s, another for 1 s; b: 1 for 6 s
+    assert share == pytest.approx(6 / (8 + 6 + 1 + 6))
+
+
+def test_the_drills_own_undo_is_no_rollback_by_the_target() -> None:
+    index = over(began())
+    assert read(index, "rolled-back").value is None
+    assert read(index, "rollbacks").value == 0
+    lag = read(index, "rollback-lag")
+    assert not lag.complete
+    assert lag.at_least
+    assert lag.value == pytest.approx(28)
+    assert "nothing" in read(index, "rolled-back").reason
+
+
+def test_a_former_template_that_somebody_writes_back_is_a_rollback() -> None:
+    run = began()
+    rollout(run, 6, "B", late=True)
+    rollout(run, 7, "A")
+    index = over(run)
+    assert read(index, "rolled-back").value == pytest.approx(ZERO + 7)
+    assert read(index, "progress-deadline-exceeded").value == pytest.approx(ZERO + 6)
+    facts = rollout_facts(index)
+    assert facts is not None
+    assert facts.trigger == "progress deadline"
+
+
+def test_a_good_revision_is_promoted_once_the_former_is_gone() -> None:
+    run = began()
+    run.pod(6, "b2", change="added", revision="b")
+    assert read(over(run), "promoted").value is None
+    run = began()
+    run.pod(6, "b2", change="added", revision="b")
+    run.pod(7, "a1", ready=False, change="deleted", revision="a")
+    assert read(over(run), "promoted").value == pytest.approx(ZERO + 7)
+
+
+def test_flagger_says_failed_where_argo_says_aborted() -> None:
+    run = began()
+    changed(run, 9, "Canary", "engines", phase="Failed", message="Canary failed! Scaling down")
+    index = over(run)
+    assert read(index, "rolled-back").value == pytest.approx(ZERO + 9)
+    assert read(index, "analysis-failed").value == pytest.approx(ZERO + 9)
+
+
+def test_an_alert_is_the_trigger_only_where_no_analysis_spoke() -> None:
+    run = began()
+    run.add(5, AlertChanged(name="EngineSlow", state=AlertState.FIRING))
+    rollout(run, 7, "A")
+    facts = rollout_facts(over(run))
+    assert facts is not None
+    assert (facts.trigger, facts.spoke[0][1:]) == ("alert", ("alert", "EngineSlow"))
+    run = taken_back()
+    run.add(5, AlertChanged(name="EngineSlow", state=AlertState.FIRING))
+    facts = rollout_facts(over(run))
+    assert facts is not None
+    assert facts.trigger == "analysis"
+    assert [(row.revision, row.new, row.pods) for row in facts.revisions] == [("a", False, 3), ("b", True, 1)]
+
+
+def test_nothing_is_said_where_no_revision_came_or_none_is_known() -> None:
+    run = Run().start([FAULT])
+    rollout(run, -10, "A")
+    run.pod(-10, "a1", change="present", revision="a")
+    run.inject(fault=FAULT)
+    index = over(run)
+    assert rollout_facts(index) is None
+    for name in ("rollbacks", "rollback-lag"):
+        assert not read(index, name).complete
+    assert "no new revision" in read(index, "rolled-back").reason
+    blind = Run().start([FAULT])
+    blind.pod(-10, "a1", change="present")
+    assert "no engine said" in read(over(blind.inject(fault=FAULT)), "bad-revision-share").reason
