@@ -130,7 +130,7 @@ $(GARAK_ENV)/.done:
 	@$(PYTHON) -m venv $(GARAK_ENV)
 	@$(GARAK_ENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps 'garak==0.17.1'
 	@$(GARAK_ENV)/bin/python -m pip install --quiet --disable-pip-version-check colorama tqdm numpy pyyaml xdg-base-dirs \
-	  jsonpath-ng requests nltk langdetect backoff jsonschema tiktoken mikeshardmind-base2048 ecoji zalgolib aiohttp httpx openai
+	  jsonpath-ng requests nltk langdetect backoff jsonschema tiktoken mikeshardmind-base2048 ecoji zalgolib aiohttp httpx 'openai<3'
 	@touch $@
 
 test-garak: $(VENV)/.dev garak-env  ## The bridge to garak against garak's own harness
