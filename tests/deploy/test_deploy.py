@@ -69,6 +69,8 @@ def test_the_base_role_allows_what_every_run_needs():
         ("", "pods/log", "get"),  # logs of victims
         ("autoscaling", "horizontalpodautoscalers", "list"),
         ("autoscaling", "horizontalpodautoscalers", "watch"),
+        *(("argoproj.io", plural, verb) for plural in ("rollouts", "analysisruns") for verb in ("list", "watch")),
+        *(("flagger.app", "canaries", verb) for verb in ("list", "watch")),
     }
     assert allowed(role) == needs | beyond
 

@@ -74,7 +74,7 @@ class KubernetesWatcher:
                 if watched.needed:
                     raise
                 self._told_all(kind)
-                if not watched.foreign:
+                if not (watched.foreign and isinstance(error, NotFoundError)):
                     self.emit(Noted(actor="watch", text=f"not watched: {error.message}"))
 
     def _told_all(self, kind: str) -> None:
