@@ -112,8 +112,10 @@ def signals(index: Indexed) -> list[Signal]:
     """What spoke against the new revision, from its beginning to its end, in order."""
     start, back = began(index), rolled_back(index)
     end = until(index) if back is None else min(back + _APART, until(index))
+    whole = promoted(index)  # an alert after that is about something else: there is nothing to compare with
     found = [] if start is None else [each for each in _signals(index) if start <= each.moment < end]
-    return sorted(found, key=lambda each: each.moment)
+    mine = [each for each in found if each.name != "alert" or whole is None or each.moment < whole]
+    return sorted(mine, key=lambda each: each.moment)
 
 
 def _signals(index: Indexed) -> Iterator[Signal]:
