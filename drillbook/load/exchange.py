@@ -172,15 +172,15 @@ class Exchange:
     def _watch(self, patience: asyncio.Timeout) -> None:
         """End the exchange when patience is due, else look again then: cheaper than a new timer for every token."""
         loop = asyncio.get_running_loop()
-        left = self._patience
+        left = self.patience
         if left <= 0:
             patience.reschedule(loop.time())
         else:
             self._timer = loop.call_later(left, self._watch, patience)
 
     @property
-    def _patience(self) -> float:
-        """Seconds that are left of it."""
+    def patience(self) -> float:
+        """Seconds that are left until it counts as hung, or takes too long."""
         due = min(self.last_progress + self.order.stall_timeout, self.sent + self.order.timeout)
         return due - clock.monotonic()
 

@@ -17,7 +17,7 @@ import resource
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -32,6 +32,7 @@ from drillbook.model.events import Noted
 
 LINE_LIMIT = 1 << 20
 _PR_SET_PDEATHSIG = 1
+Config = TypeVar("Config", bound=GeneratorConfig)
 
 
 async def work() -> None:
@@ -42,12 +43,24 @@ async def work() -> None:
         OSError: the file cannot be made.
 
     """
-    orders = asyncio.StreamReader(limit=LINE_LIMIT)
-    loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
-    config = _config(await orders.readline())
+    orders, config = await ordered(GeneratorConfig)
     rows = prompts.read(config.prompts)
-    client = Client(
+    client = client_of(config)
+    async with Outbox(config.writer, config.path) as outbox, client:
+        load = OpenLoop(config, client, rows, outbox.put)
+        heed_signals(load)
+        gc.collect()
+        gc.freeze()  # what is loaded by now stays: full collections need not walk it
+        start = max(config.start or 0.0, clock.monotonic())
+        outbox.put(Noted(actor=config.writer, text=opening(config, len(rows), start, real_time())))
+        obeying = asyncio.create_task(obey(orders, load))
+        await load.run(start)
+        obeying.cancel()
+
+
+def client_of(config: GeneratorConfig) -> Client:
+    """The client that a generator sends through; secret headers come from the environment."""
+    return Client(
         config.base_url,
         config.model,
         api=config.api,
@@ -57,21 +70,27 @@ async def work() -> None:
         headers={name: os.environ[variable] for name, variable in config.headers_from.items()},
         ignore_eos=config.ignore_eos,
     )
-    async with Outbox(config.writer, config.path) as outbox, client:
-        load = OpenLoop(config, client, rows, outbox.put)
-        parent = os.getppid()
-        loop.add_signal_handler(signal.SIGTERM, load.stop, 0.0)
-        loop.add_signal_handler(signal.SIGHUP, lambda: load.stop(0.0) if os.getppid() != parent else None)
-        gc.collect()
-        gc.freeze()  # what is loaded by now stays: full collections need not walk it
-        start = max(config.start or 0.0, clock.monotonic())
-        outbox.put(Noted(actor=config.writer, text=opening(config, len(rows), start, real_time())))
-        obeying = asyncio.create_task(_obey(orders, load))
-        await load.run(start)
-        obeying.cancel()
 
 
-async def _obey(orders: asyncio.StreamReader, load: OpenLoop) -> None:
+class Load(Protocol):
+    """What can be steered while it runs."""
+
+    def pace(self, at: float, rate: float) -> None:
+        """From ``at`` (monotonic seconds) on, ``rate`` arrivals a second."""
+
+    def stop(self, drain: float) -> None:
+        """No more arrivals; ``drain`` seconds for what is in flight."""
+
+
+def heed_signals(load: Load) -> None:
+    """End the load at SIGTERM, and when the parent has died."""
+    loop, parent = asyncio.get_running_loop(), os.getppid()
+    loop.add_signal_handler(signal.SIGTERM, load.stop, 0.0)
+    loop.add_signal_handler(signal.SIGHUP, lambda: load.stop(0.0) if os.getppid() != parent else None)
+
+
+async def obey(orders: asyncio.StreamReader, load: Load) -> None:
+    """Carry out what the parent says; that it says no more means that it is gone."""
     async for line in orders:
         match msgspec.json.decode(line, type=Command):
             case Pace(at=at, rate=rate):
@@ -81,9 +100,13 @@ async def _obey(orders: asyncio.StreamReader, load: OpenLoop) -> None:
     load.stop(0.0)
 
 
-def _config(line: bytes) -> GeneratorConfig:
+async def ordered(kind: type[Config]) -> tuple[asyncio.StreamReader, Config]:
+    """Standard input and the config, its first line."""
+    orders = asyncio.StreamReader(limit=LINE_LIMIT)
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
     try:
-        return msgspec.json.decode(line, type=GeneratorConfig)
+        return orders, msgspec.json.decode(await orders.readline(), type=kind)
     except msgspec.MsgspecError as error:
         raise UsageError(f"the generator's config is wrong: {error}") from error
 
