@@ -95,7 +95,7 @@ def show_plan(plan: Plan) -> None:
     click.secho(plan.experiment, bold=True)
     click.echo(f"target        {plan.target}")
     click.echo(f"baseline      {plan.baseline:g}s, then at most {plan.observe:g}s of observation")
-    click.echo(f"requests      about {plan.expected_requests} at most")
+    click.echo(f"requests      about {plan.expected_requests} at most, sent by {plan.engine}")
     for attack in plan.attacks:
         click.echo(f"attacks       {attack}")
     for fault in plan.faults:

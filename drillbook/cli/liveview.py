@@ -79,14 +79,25 @@ class LiveView:
     faults: dict[str, PlannedFault] = field(default_factory=dict)
     outcomes: dict[Outcome, int] = field(default_factory=dict)
     goodput_by_second: dict[int, list[int]] = field(default_factory=dict)
-    in_flight: int = 0
-    oldest: float = 0.0
-    tokens_per_second: int = 0
+    ticks: dict[str, LoadTicked] = field(default_factory=dict)
+    """What each generator told last."""
     lag: float = 0.0
     states: dict[str, tuple[FaultState, float]] = field(default_factory=dict)
     """By fault: what became of it last, and when."""
     recent: deque[RequestRecord] = field(default_factory=deque)
     now: float = 0.0
+
+    @property
+    def in_flight(self) -> int:
+        return sum(tick.in_flight for tick in self.ticks.values())
+
+    @property
+    def oldest(self) -> float:
+        return max((tick.oldest for tick in self.ticks.values()), default=0.0)
+
+    @property
+    def tokens_per_second(self) -> int:
+        return sum(tick.tokens for tick in self.ticks.values())
 
     def take(self, line: Line) -> list[Happening]:
         """Take note of one line; what a person should be told comes back."""
@@ -96,7 +107,7 @@ class LiveView:
             case RequestRecord():
                 self._request(event)
             case LoadTicked():
-                self.in_flight, self.oldest, self.tokens_per_second = event.in_flight, event.oldest, event.tokens
+                self.ticks[line.writer] = event
                 self.lag = max(self.lag, event.lag_p99)
             case ObjectChanged():
                 return [Happening(line.mono, text, 1) for text in self._object(event, line.mono)]

@@ -28,6 +28,7 @@ from drillbook.experiments.load import Loaded
 from drillbook.experiments.plan import Watched
 from drillbook.experiments.recorder import Recorder, Sink
 from drillbook.experiments.run import Run
+from drillbook.load import engines
 from drillbook.load.config import GeneratorConfig
 from drillbook.load.process import Generator
 from drillbook.model.events import Phase, PhaseStarted, Planned, RunStarted
@@ -273,7 +274,7 @@ async def _generator(loaded: Loaded, target: Target, folder: Path, seed: int) ->
     config = GeneratorConfig.of(
         spec, folder=folder, base_url=await target.endpoint(), model=await target.model(), beside=loaded.path.parent
     )
-    async with Generator(config) as generator:
+    async with engines.generator(spec, config) as generator:
         yield generator
 
 

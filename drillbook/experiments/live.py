@@ -38,9 +38,9 @@ def baseline_problem(history: History, now: float) -> str:
     experiment = recall(index)
     if experiment is None or Phase.BASELINE not in index.spans:
         return "the journal has no baseline"
-    ticks = [event for _, event in index.events(LoadTicked)]
-    if ticks and ticks[-1].oldest > max(STALLED, index.stall_timeout / 2):
-        return f"a request has shown no progress for {ticks[-1].oldest:.1f}s"
+    oldest = _oldest(index)
+    if oldest is not None and oldest > max(STALLED, index.stall_timeout / 2):
+        return f"a request has shown no progress for {oldest:.1f}s"
     window = evaluate.Frame(Span(index.spans[Phase.BASELINE].start, now), None)
     findings = [evaluate.finding(index, wanted, "steady-state", window) for wanted in experiment.steady_state]
     return next((finding.reason for finding in findings if finding.verdict is not Verdict.HELD), "")
@@ -186,9 +186,15 @@ def _proving(index: Indexed, deadline: float) -> bool:
     return outage.watched < HOLD_SECONDS and first_token(outage.back) <= deadline
 
 
+def _oldest(index: Indexed) -> float | None:
+    """Seconds since the last progress of the request that has waited longest, as each generator told last."""
+    last = {line.writer: tick.oldest for line, tick in index.events(LoadTicked)}
+    return max(last.values(), default=None)
+
+
 def _happened(index: Indexed, wanted: Expectation, now: float) -> bool:
-    ticks = [event for _, event in index.events(LoadTicked)]
-    if not ticks or ticks[-1].oldest > STALLED:
+    oldest = _oldest(index)
+    if oldest is None or oldest > STALLED:
         return False
     probe = registry.lookup(wanted.probe, wanted.dimension)
     start = index.injected if index.injected is not None else index.origin

@@ -18,6 +18,7 @@ from drillbook.experiments.load import Loaded
 from drillbook.faults import blast
 from drillbook.faults.fault import Draw
 from drillbook.faults.registry import FAULTS
+from drillbook.load import engines
 from drillbook.load.client import Client
 from drillbook.model.events import PreflightChecked
 from drillbook.model.experiment import AttackSpec, Experiment
@@ -63,6 +64,7 @@ async def make(loaded: Loaded, target: Target, *, run_id: str, seed: int) -> Pla
 
     """
     experiment = loaded.experiment
+    engines.check(experiment.load)
     draw = Draw(seed, run_id)
     faults: list[PlannedFault] = []
     for index, step in enumerate(experiment.method):
@@ -80,6 +82,7 @@ async def make(loaded: Loaded, target: Target, *, run_id: str, seed: int) -> Pla
         observe=experiment.observe,
         settle=experiment.settle,
         expected_requests=round(experiment.load.rate * longest(experiment)),
+        engine=engines.told(experiment.load),
         attacks=tuple(_attack(spec, loaded) for spec in experiment.attacks),
     )
 

@@ -156,6 +156,16 @@ class LoadSpec(FileModel):
     max_lag: Duration = 0.05
     """The generator's own lag (99th percentile) above which its measurements are not to be trusted."""
     seed: int = 1
+    engine: Literal["drillbook", "locust"] = "drillbook"
+    """What sends it: drillbook's own process, or Locust (``pip install 'drillbook[locust]'``)."""
+    workers: int = Field(default=1, ge=1, le=64)
+    """Of Locust: how many processes share the rate, under its master."""
+
+    @model_validator(mode="after")
+    def _can_share(self) -> Self:
+        if self.workers > 1 and self.engine != "locust":
+            raise ValueError("more than one worker needs `engine: locust`; drillbook's own generator is one process")
+        return self
 
 
 class AttackSpec(FileModel):

@@ -76,6 +76,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     observe: float
     settle: float
     expected_requests: int
+    engine: str = "drillbook"
+    """What sends them, for people."""
     attacks: tuple[str, ...] = ()
     """Adversarial prompts that are sent meanwhile: which, and how fast."""
     warnings: tuple[str, ...] = ()
