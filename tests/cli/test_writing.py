@@ -191,7 +191,7 @@ def test_a_name_that_is_nearly_one_is_asked_about(drillbook):
     told = drillbook("show", "pod-kil")
     assert told.exit_code == Exit.USAGE
     assert "no experiment is called 'pod-kil'" in told.stderr
-    assert "did you mean 'pod-kill'?" in told.stderr
+    assert "did you mean 'pod-kill'" in told.stderr
 
 
 def test_the_schema_is_printed_as_json(drillbook):
