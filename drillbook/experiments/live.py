@@ -139,10 +139,15 @@ def _awaited(wanted: Expectation) -> bool:
 
 
 def _thin(index: Indexed, wanted: Expectation, now: float) -> bool:
-    """Whether too few adversarial prompts were answered yet to say what is asked of the guardrail."""
-    if not attacks.asks(wanted) or _awaited(wanted) or wanted.during in ("undo", "settle"):
+    """Whether what is asked of the observation alone, or of the guardrail, still has too few samples to be said."""
+    if _awaited(wanted) or wanted.during in ("undo", "settle"):
+        return False
+    observed = wanted.during == Phase.OBSERVE.value
+    if not observed and not attacks.asks(wanted):
         return False
     start = index.injected if index.injected is not None else index.origin
+    if observed and Phase.OBSERVE in index.spans:
+        start = index.spans[Phase.OBSERVE].start
     return not registry.lookup(wanted.probe, wanted.dimension).read(index, Span(start, now)).complete
 
 

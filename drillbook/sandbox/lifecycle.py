@@ -173,9 +173,9 @@ async def _start(config: SandboxConfig, replicas: int | None, on_progress: Calla
 async def _until_ready(config: SandboxConfig, kube: Kube) -> None:
     """Wait for the API server and its nodes.
 
-    :raises PreflightError: they are not there within 15 s.
+    :raises PreflightError: they are not there within a minute.
     """
-    deadline = clock.monotonic() + 15.0
+    deadline = clock.monotonic() + 60.0
     while not (await kube.is_ready() and len(await kube.items("/api/v1/nodes")) >= len(config.nodes)):
         if clock.monotonic() > deadline:
             log = (config.path / "logs" / "control.log").read_text(encoding="utf-8", errors="replace")

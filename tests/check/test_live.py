@@ -170,3 +170,11 @@ def test_an_eventual_share_settles_when_it_holds():
     run = broken(1, 8, expect=["goodput >= 99% within 60s"])
     assert not settled(run, 9)
     assert settled(run, 17)
+
+
+def test_an_observation_goes_on_until_what_is_asked_of_it_alone_can_be_said():
+    asked = ["detected within 60s of inject", "always goodput >= 50% during observe"]
+    alone, both = (broken(0.1, 0.2, expect=asked[:count]).pod(0.2, "e0", ready=False) for count in (1, 2))
+    assert settled(alone, 0.9)
+    assert not settled(both, 0.9), "six requests of the observation"
+    assert settled(both, 12)
