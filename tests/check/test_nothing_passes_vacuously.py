@@ -8,6 +8,7 @@ import pytest
 from histories import Run, drill, refused, served
 
 from drillbook.experiments import check
+from drillbook.load.locust.config import SATURATED
 from drillbook.model.events import FaultChanged, FaultState, Noted, Phase, PhaseStarted, RunEnded, RunStarted
 from drillbook.model.history import History
 from drillbook.model.judgement import Judgement
@@ -134,6 +135,12 @@ def test_the_load_generator_stood_still_once():
 def test_the_load_generator_gave_no_sign_of_life_for_a_while():
     run = Run(expect=EASY).start().pods().inject().load(ticks=False).health().ticks(-10, 8).ticks(14, 45).end()
     inconclusive(run, because="gave no sign of life for 6.0s from 8.0s on")
+
+
+def test_a_generator_said_that_it_is_saturated():
+    run = drill(expect=EASY)
+    run.add(12.0, Noted(actor="load-2", text=f"{SATURATED}: load-2 used 97% of a core"), writer="load-2")
+    inconclusive(run, because="saturated: load-2 used 97% of a core")
 
 
 def test_requests_are_missing_on_the_record():
