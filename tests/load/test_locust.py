@@ -15,13 +15,14 @@ import msgspec
 import pytest
 
 from drillbook.errors import UsageError
-from drillbook.load import slis
+from drillbook.load import engines, slis
 from drillbook.load.config import GeneratorConfig
 from drillbook.load.locust.config import LocustConfig
 from drillbook.load.locust.process import LocustFleet, LocustGenerator
 from drillbook.load.process import Generator, GeneratorError
 from drillbook.load.slis import Latency
 from drillbook.model.events import Line, LoadTicked, Noted
+from drillbook.model.experiment import LoadSpec
 from drillbook.model.request import Outcome, RequestRecord
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("locust") is None, reason="Locust is not installed")
@@ -214,3 +215,32 @@ def test_the_runner_never_imports_gevent():
     code = "import sys, drillbook.experiments.drill; "
     code += "sys.exit(any(name in sys.modules for name in ('gevent', 'locust')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("spec", "kind", "told"),
+    [
+        ({}, Generator, "drillbook"),
+        ({"engine": "locust"}, LocustGenerator, "Locust"),
+        ({"engine": "locust", "workers": 3}, LocustFleet, "Locust, a master and 3 workers"),
+    ],
+    ids=["by default", "locust", "workers"],
+)
+def test_an_experiment_names_its_engine(server, tmp_path, spec, kind, told):
+    load = LoadSpec.model_validate({"rate": "5/s"} | spec)
+    generator = engines.generator(load, GeneratorConfig(**settings(server, tmp_path)))
+    assert type(generator) is kind
+    assert generator.rate == 40
+    assert engines.told(load) == told
+
+
+def test_workers_are_refused_to_the_engine_that_has_none():
+    with pytest.raises(ValueError, match="more than one worker needs `engine: locust`"):
+        LoadSpec.model_validate({"rate": "5/s", "workers": 2})
+
+
+def test_an_engine_that_is_not_here_is_refused_before_anything_is_planned(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    engines.check(LoadSpec.model_validate({"rate": "5/s"}))
+    with pytest.raises(UsageError, match="not installed"):
+        engines.check(LoadSpec.model_validate({"rate": "5/s", "engine": "locust"}))
