@@ -15,11 +15,6 @@ from typing import Any
 
 import gevent
 from gevent.event import Event
-from locust import FastHttpUser, __version__, task
-from locust.env import Environment
-from locust.event import Events
-from locust.exception import StopUser
-from locust.runners import LocalRunner, WorkerRunner
 
 from drillbook import clock
 from drillbook.load import schedule
@@ -32,7 +27,6 @@ from drillbook.load.tally import Tally
 from drillbook.model.events import LoadTicked, Noted
 from drillbook.model.request import RequestRecord
 
-version = __version__
 Emit = Callable[[RequestRecord | LoadTicked | Noted], None]
 
 
@@ -86,6 +80,9 @@ class LocustLoop:
     # -- all that follows happens in gevent's thread
 
     def _live(self) -> None:
+        from locust.env import Environment  # Locust patches what it can where it is imported: only in its own process
+        from locust.event import Events
+
         self._stopped = Event()
         beats = [gevent.spawn(self._pulse), gevent.spawn(self._tick)]
         environment = Environment(user_classes=[_user(self)], host=self._config.base_url, events=Events())
@@ -108,8 +105,8 @@ class LocustLoop:
         if self._fault is not None:
             raise self._fault
 
-    def _farewell(self, runner: LocalRunner | WorkerRunner) -> None:
-        if isinstance(runner, WorkerRunner):
+    def _farewell(self, runner: Any) -> None:
+        if self._config.master:
             # its last report, which it would send by itself only when its master tells it to quit
             runner.environment.events.report_to_master.add_listener(lambda data, **_: data.update(last=True))
             runner._send_stats()  # noqa: SLF001
@@ -119,7 +116,7 @@ class LocustLoop:
             self._emit(Noted(actor=self._config.writer, text=statistics.told(runner.stats)))
             runner.greenlet.kill()
 
-    def send(self, user: FastHttpUser) -> None:
+    def send(self, user: Any) -> None:
         """Send all arrivals, as the one task of the one user."""
         self._start = start = max(self._config.start or 0.0, clock.monotonic())
         self._emit(Noted(actor=self._config.writer, text=self._opening(start)))
@@ -199,8 +196,11 @@ class LocustLoop:
         self._emit(Noted(actor=self._config.writer, text=text))
 
 
-def _user(load: LocustLoop) -> type[FastHttpUser]:
+def _user(load: LocustLoop) -> Any:
     """The class of the user that sends ``load``; Locust makes its users by itself, and each class needs a name."""
+    from locust import FastHttpUser, task
+    from locust.exception import StopUser
+
     config = load._config  # noqa: SLF001 - the two are one
 
     class Arrivals(FastHttpUser):  # type: ignore[misc]  # Locust is not where the types are checked

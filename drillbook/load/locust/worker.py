@@ -6,6 +6,7 @@ It is started and steered, and ends, as ``drillbook.load.worker`` does.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import sys
 
@@ -24,7 +25,8 @@ async def work() -> None:
 
     """
     os.environ["LOCUST_SKIP_MONKEY_PATCH"] = "1"  # gevent has a thread of its own here; asyncio needs the others as is
-    from drillbook.load.locust.loop import LocustLoop, version  # nobody imports gevent by importing this module
+    locust = importlib.import_module("locust")  # here: it sets a signal handler, which only the main thread may
+    from drillbook.load.locust.loop import LocustLoop  # nobody imports gevent by importing this module
 
     orders, config = await ordered(LocustConfig)
     rows = prompts.read(config.prompts)
@@ -33,7 +35,7 @@ async def work() -> None:
     async with Outbox(config.writer, config.path) as outbox:
 
         def told(start: float) -> str:
-            return f"{opening(config, len(rows), start, hastened)}, through Locust {version}"
+            return f"{opening(config, len(rows), start, hastened)}, through Locust {locust.__version__}"
 
         load = LocustLoop(config, client, rows, outbox.put, told)
         heed_signals(load)
