@@ -81,7 +81,8 @@ async def acts(stage: Stage, request: pytest.FixtureRequest) -> AsyncIterator[di
     wanted = [
         item.callspec.params["told"]
         for item in request.session.items
-        if "told" in getattr(getattr(item, "callspec", None), "params", {})
+        if item.path.parent == Path(__file__).parent
+        and "told" in getattr(getattr(item, "callspec", None), "params", {})
     ]
     tasks = {act: asyncio.create_task(perform(act)) for act in dict.fromkeys(wanted)}
     yield tasks

