@@ -93,6 +93,12 @@ class ClearLink(msgspec.Struct, frozen=True, kw_only=True, tag="clear-link"):
 UndoOperation = SignalProcess | RestoreFields | RemoveItem | DeleteObject | ClearLink
 
 
+HEARTBEAT = 10.0
+"""Seconds that a runner may be silent before others count it as dead, as long as leaders in Kubernetes may be. One that
+really died leaves the pipe of its local watchdog at once, which does not wait for this. Five were too few for an API
+server beside engines that load their models (seen on two cores)."""
+
+
 class EntryState(enum.StrEnum):
     """One undo entry's life: ``armed`` before its fault is injected, then exactly one of the others."""
 
@@ -132,7 +138,7 @@ class UndoRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Grows with every write; the higher one is the truth."""
     closed: bool = False
     closed_by: str = ""
-    heartbeat_seconds: float = 5.0
+    heartbeat_seconds: float = HEARTBEAT
     """A watchdog undoes when it has seen no new heartbeat for this long on its own monotonic clock."""
     entries: tuple[UndoEntry, ...] = ()
 

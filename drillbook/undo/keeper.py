@@ -13,6 +13,7 @@ from typing import Self
 import msgspec
 
 from drillbook.errors import PreflightError
+from drillbook.model.undo import HEARTBEAT
 from drillbook.targets.kube import REQUEST_SECONDS
 from drillbook.undo.watchdog import GOODBYE, Orders
 
@@ -44,7 +45,7 @@ class Keeper:
         kubeconfig: Path | None,
         context: str,
         folder: Path,
-        heartbeat: float = 5.0,
+        heartbeat: float = HEARTBEAT,
         settle: float = REQUEST_SECONDS,
     ) -> Self:
         """Start it and wait until it watches. Start it before the first fault, after the Lease and the record.

@@ -15,6 +15,7 @@ from typing import Any
 
 from drillbook import clock
 from drillbook.errors import PreflightError
+from drillbook.model.undo import HEARTBEAT
 from drillbook.targets import paths
 from drillbook.targets.answers import ApiError, ConflictError, NotFoundError, UnavailableError
 from drillbook.targets.kube import Json, Kube
@@ -92,7 +93,7 @@ async def acquire(
     namespace: str,
     holder: str,
     *,
-    seconds: float = 5.0,
+    seconds: float = HEARTBEAT,
     on_wait: Callable[[str], None] = lambda _: None,
 ) -> TargetLease:
     """Take the target's Lease, from nobody or from a run that is seen to be dead and has left nothing behind.
@@ -123,7 +124,7 @@ async def acquire(
         return held
 
 
-async def take_over(kube: Kube, namespace: str, run_id: str, *, seconds: float = 5.0) -> TargetLease | None:
+async def take_over(kube: Kube, namespace: str, run_id: str, *, seconds: float = HEARTBEAT) -> TargetLease | None:
     """For the watchdog of a run that cannot renew its Lease: hold it until the target is seen to be clean.
 
     What the dead runner has asked for may land late, and be undone late: meanwhile no other run may begin, lest its

@@ -18,7 +18,7 @@ from typing import Any, Self
 import msgspec
 
 from drillbook.errors import RefusedError, UndoError
-from drillbook.model.undo import EntryState, UndoEntry, UndoRecord
+from drillbook.model.undo import HEARTBEAT, EntryState, UndoEntry, UndoRecord
 from drillbook.targets import paths
 from drillbook.targets.answers import ConflictError, NotFoundError, UnavailableError
 from drillbook.targets.kube import Json, Kube
@@ -50,7 +50,14 @@ class UndoStore:
 
     @classmethod
     async def create(
-        cls, kube: Kube, namespace: str, run_id: str, experiment: str, folder: Path, *, heartbeat: float = 5.0
+        cls,
+        kube: Kube,
+        namespace: str,
+        run_id: str,
+        experiment: str,
+        folder: Path,
+        *,
+        heartbeat: float = HEARTBEAT,
     ) -> Self:
         """A new, open, empty record.
 

@@ -14,7 +14,7 @@ from typing import Any, Self
 import msgspec
 
 from drillbook.errors import DrillbookError, PreflightError
-from drillbook.model.undo import ObjectRef
+from drillbook.model.undo import HEARTBEAT, ObjectRef
 from drillbook.targets import helper, paths
 from drillbook.targets.answers import ApiError, UnavailableError
 from drillbook.targets.kube import REQUEST_SECONDS, Json
@@ -61,7 +61,7 @@ class WatchdogPod:
             await self._target.kube.delete(paths.of(self._ref), uid=self._ref.uid)
 
 
-def manifest(target: Target, run_id: str, *, heartbeat: float = 5.0, settle: float = REQUEST_SECONDS) -> Json:
+def manifest(target: Target, run_id: str, *, heartbeat: float = HEARTBEAT, settle: float = REQUEST_SECONDS) -> Json:
     """The pod; what ``target.helper`` says of the image and the pod holds for it too."""
     settings = target.spec.helper
     orders = Orders(
