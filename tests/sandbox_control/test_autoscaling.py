@@ -72,7 +72,7 @@ async def conditions_are(api, **wanted):
     await api.until(test)
 
 
-async def replicas_are(api, count, seconds=8):
+async def replicas_are(api, count, seconds=60):
     async def test():
         return (await api.get(f"{DEPLOYMENTS}/engine"))["spec"]["replicas"] == count
 
