@@ -6,7 +6,9 @@ import os
 import pytest
 from control_plane import kube, main_loop, namespace, own_plane, shared_plane
 
+from drillbook.errors import DrillbookError
 from drillbook.model.experiment import TargetSpec
+from drillbook.targets import paths, processes
 from drillbook.targets.target import open_target
 
 __all__ = ["kube", "main_loop", "namespace", "own_plane", "shared_plane"]
@@ -40,7 +42,7 @@ def sandbox(tmp_path_factory):
 async def simulated(sandbox):
     """The sandbox as a target, once all its engines are ready."""
     async with await open_target(TargetSpec(), sandbox=sandbox) as target, asyncio.timeout(90):
-        while not await ready(target, 2):
+        while not await ready(target, 2) or not await whole(target):
             await asyncio.sleep(0.1)
         yield target
 
@@ -49,3 +51,12 @@ async def ready(target, count: int) -> bool:
     pods = await target.pods("engine")
     states = [{c["type"]: c["status"] for c in pod.get("status", {}).get("conditions", [])} for pod in pods]
     return [state.get("Ready") for state in states] == ["True"] * count
+
+
+async def whole(target) -> bool:
+    """Whether each engine has its core: one that an earlier test killed is Ready until the kubelet has looked."""
+    try:
+        seen = [await processes.look(target.kube, paths.pod_ref(pod), "vllm") for pod in await target.pods("engine")]
+    except DrillbookError:  # the container is gone, or not there yet
+        return False
+    return all(processes.titled(each, "VLLM::EngineCore") for each in seen)
