@@ -44,7 +44,7 @@ ARGUMENTS = {"term-drain": ["--shutdown-timeout", "30"]}
 ENVIRONMENT = {
     "keep-alive": {"VLLM_KEEP_ALIVE_ON_ENGINE_DEATH": "1"},
     "engine-kill-streams": {"SIM_ENGINE": QUICK + " watchdog=8s"},
-    "worker-stop": {"VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS": "2"},
+    "worker-stop": {"VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS": "6"},
     "term-hang": {"SIM_ENGINE": QUICK + " seed=1"},
     "term-abort": {"SIM_ENGINE": QUICK + " seed=5"},
 }
