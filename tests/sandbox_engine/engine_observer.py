@@ -191,6 +191,8 @@ class Server:
 
     async def stop(self) -> None:
         """Kill what is left of the server."""
+        if self.process is None:
+            return
         family = {self.pid: "", **children(self.pid)} if self.exit is None else {}
         for pid in [*family, *(pid for pid in self.family if _is_engine(pid))]:
             with contextlib.suppress(ProcessLookupError):

@@ -63,8 +63,8 @@ async def seen(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[dict[s
         environment = {"SIM_ENGINE": QUICK} | ENVIRONMENT.get(name, {})
         server = Server([*SIM, *tp, *ARGUMENTS.get(name, [])], env=environment, log=folder / f"{name}.log")
         async with gate:
-            await server.start(within=30)
-            try:
+            try:  # cancelled while it starts, it is there already
+                await server.start(within=30)
                 return await observe(server, **{"watch": 12.0, "patience": 0.5, **SCENARIOS[name]})
             finally:
                 await server.stop()
