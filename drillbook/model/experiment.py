@@ -115,6 +115,17 @@ class HelperSpec(FileModel):
     """Laid over the pod's ``spec``; lists of named things (``containers: [{name: helper, …}]``) go name by name."""
 
 
+class RollbackSpec(FileModel):
+    """What takes a bad revision back where no controller does: the policy of the target's own pipeline."""
+
+    after: Literal["progress-deadline", "analysis", "alert"] = "progress-deadline"
+    """The signal that it acts upon."""
+    within: Duration = Field(default=60.0, gt=0)
+    """From that signal until the former revision is asked for again."""
+    by: str = ""
+    """Who or what does it, for people: ``kubectl rollout undo``."""
+
+
 class TargetSpec(FileModel):
     """A deployment: its stack, its place, its endpoint. What is not said is found (``drillbook doctor`` shows how)."""
 
@@ -137,6 +148,8 @@ class TargetSpec(FileModel):
     alertmanager: str | None = Field(default=None, pattern=r"^https?://")
     """Base URL of its Alertmanager, where what it made of each alert shall be told too."""
     helper: HelperSpec = HelperSpec()
+    rollback: RollbackSpec | None = None
+    """That a bad revision is taken back without a person, and how: Kubernetes takes no Deployment back by itself."""
 
 
 class LoadSpec(FileModel):

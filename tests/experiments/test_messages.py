@@ -43,7 +43,8 @@ GOLDEN = [
         x.yaml:2:10: 'colour' is no key here
             2 | target: {colour: red}
               |          ^^^^^^
-            allowed: alertmanager, context, endpoint, helper, model, namespace, prometheus, sandbox, selectors, stack
+            allowed: alertmanager, context, endpoint, helper, model, namespace, prometheus, rollback, sandbox, \
+selectors, stack
         """,
     ),
     (
