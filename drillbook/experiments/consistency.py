@@ -182,6 +182,9 @@ def _unasked(path: Sequence[str | int], wanted: Expectation, experiment: Experim
     if attacks.asks(wanted) and not experiment.attacks:
         message = f"nothing is known of {wanted.probe} where no attacks are sent"
         yield Wrong(path, message, "attacks: [{plan: under-fault}]")
+    if wanted.probe == "rolled-back-as-declared" and experiment.target.rollback is None:
+        message = f"{wanted.probe} asks for what the target declares, and it declares no rollback"
+        yield Wrong(path, message, "target: {rollback: {after: progress-deadline, within: 60s}}")
 
 
 def _impossible(path: Sequence[str | int], wanted: Expectation) -> Iterator[Wrong]:

@@ -19,7 +19,8 @@ from drillbook.model.units import Dimension
 from drillbook.probes import clocks, recovery
 from drillbook.probes.capacity import ENGINE_ROLES, Level, Steps, desired_engines, engine_pods, is_ready
 from drillbook.probes.index import Indexed
-from drillbook.probes.reading import Kind, Probe, Reading, missing
+from drillbook.probes.reading import Probe, Reading, missing
+from drillbook.probes.watched import Figure, Happened, lag
 
 AUTOSCALER = "HorizontalPodAutoscaler"
 TOLERANCE = 1.1
@@ -163,67 +164,30 @@ def _causes(index: Indexed) -> Iterator[str]:
         yield "its metric has no value"
 
 
-@dataclass(frozen=True)
-class Happened:
-    """An event of the autoscaler."""
-
-    name: str
-    help: str
-    moment: Callable[[Indexed], float | None]
-    dimension: Dimension | None = None
-    kind: Kind = Kind.EVENT
-    min_samples: int = 1
-
-    def read(self, history: History, window: Span) -> Reading:
-        index = Indexed.of(history)
-        if index.injected is None:
-            return missing("no fault was injected")
-        if not desired_engines(index).times:
-            return missing("no workload of engines was watched")
-        at = self.moment(index)
-        return Reading(at, samples=1, reason="" if at is not None else cause(index))
+def _unknown(index: Indexed) -> str:
+    if index.injected is None:
+        return "no fault was injected"
+    return "" if desired_engines(index).times else "no workload of engines was watched"
 
 
-@dataclass(frozen=True)
-class ScaleUpLag:
-    """From the injection to the first additional engine that is Ready."""
-
-    name: str = "scale-up-lag"
-    help: str = "from the injection to the first additional engine that is Ready"
-    dimension: Dimension = Dimension.DURATION
-    kind: Kind = Kind.TOTAL
-    min_samples: int = 1
-
-    def read(self, history: History, window: Span) -> Reading:
-        index = Indexed.of(history)
-        if index.injected is None:
-            return missing("no fault was injected")
-        if not desired_engines(index).times:
-            return missing("no workload of engines was watched")
-        pod = newcomer(index)
-        ready = pod.first(pod.born, is_ready) if pod else None
-        if pod is not None and ready is not None:
-            return Reading(ready - index.injected, samples=1, evidence=(pod.name,))
-        watched = max(0.0, index.watched_until - index.injected)
-        return Reading(watched, samples=1, complete=False, reason=cause(index) or "not seen", at_least=True)
+def _scale_up_lag(index: Indexed, _: Span) -> Reading:
+    pod, start = newcomer(index), index.injected
+    assert start is not None
+    ready = pod.first(pod.born, is_ready) if pod else None
+    names = (pod.name,) if pod else ()
+    return lag(start, ready, index.watched_until, why=cause(index) or "not seen", evidence=names)
 
 
-@dataclass(frozen=True)
-class Total:
-    """A figure of the replicas that were asked for, over the window."""
+def _total(of: Callable[[Steps, Span], float]) -> Callable[[Indexed, Span], Reading]:
+    """A figure of the replicas that were asked for."""
 
-    name: str
-    help: str
-    of: Callable[[Steps, Span], float]
-    dimension: Dimension = Dimension.COUNT
-    kind: Kind = Kind.TOTAL
-    min_samples: int = 1
-
-    def read(self, history: History, window: Span) -> Reading:
-        steps = desired_engines(Indexed.of(history))
+    def read(index: Indexed, window: Span) -> Reading:
+        steps = desired_engines(index)
         if steps.at(window.start) is None:
             return missing("no workload of engines was watched")
-        return Reading(self.of(steps, window), samples=len(steps.within(window)))
+        return Reading(of(steps, window), samples=len(steps.within(window)))
+
+    return read
 
 
 def overshoot(steps: Steps, window: Span) -> float:
@@ -238,26 +202,19 @@ def flaps(steps: Steps, window: Span) -> float:
     return float(sum(before != after for before, after in pairwise(signs)))
 
 
-@dataclass(frozen=True)
-class Spent:
+def _spent(state: Callable[[dict[str, Any]], bool]) -> Callable[[Indexed, Span], Reading]:
     """Seconds of the window in which the autoscaler was in a state."""
 
-    name: str
-    help: str
-    state: Callable[[dict[str, Any]], bool]
-    dimension: Dimension = Dimension.DURATION
-    kind: Kind = Kind.TOTAL
-    min_samples: int = 1
-
-    def read(self, history: History, window: Span) -> Reading:
-        index = Indexed.of(history)
+    def read(index: Indexed, window: Span) -> Reading:
         seen = looks(index)
         if not seen or seen[0].moment > window.start:
             return missing("no autoscaler was watched")
         ends = [*(each.moment for each in seen[1:]), max(window.end, seen[-1].moment)]
         spans = [(max(a.moment, window.start), min(b, window.end), a) for a, b in zip(seen, ends, strict=True)]
-        total = sum(max(0.0, end - start) for start, end, each in spans if self.state(each.summary))
+        total = sum(max(0.0, end - start) for start, end, each in spans if state(each.summary))
         return Reading(total, samples=len(seen), reason=cause(index) if total else "")
+
+    return read
 
 
 @dataclass(frozen=True)
@@ -283,20 +240,32 @@ def _pending(history: History) -> Steps:
 
 
 PROBES: tuple[Probe, ...] = (
-    Happened("scaled-up", "more engines are asked for than at the injection", raised),
-    Happened("scaled-down", "fewer engines are asked for than at the peak after the injection", lowered),
-    ScaleUpLag(),
-    Total("overshoot", "how many more engines were asked for at the most than at the window's end", overshoot),
-    Total("flapping", "how often the replicas asked for turned round, up after down or down after up", flaps),
-    Spent(
+    Happened("scaled-up", "more engines are asked for than at the injection", raised, _unknown, cause),
+    Happened(
+        "scaled-down", "fewer engines are asked for than at the peak after the injection", lowered, _unknown, cause
+    ),
+    Figure("scale-up-lag", "from the injection to the first additional engine that is Ready", _scale_up_lag, _unknown),
+    Figure(
+        "overshoot",
+        "how many more engines were asked for at the most than at the window's end",
+        _total(overshoot),
+        dimension=Dimension.COUNT,
+    ),
+    Figure(
+        "flapping",
+        "how often the replicas asked for turned round, up after down or down after up",
+        _total(flaps),
+        dimension=Dimension.COUNT,
+    ),
+    Figure(
         "time-at-max",
         "how long the autoscaler asked for its maximum",
-        lambda said: said.get("max") is not None and said.get("desired") == said.get("max"),
+        _spent(lambda said: said.get("max") is not None and said.get("desired") == said.get("max")),
     ),
-    Spent(
+    Figure(
         "autoscaler-blind",
         "how long the autoscaler could not read its metrics",
-        lambda said: not said.get("active", True),
+        _spent(lambda said: not said.get("active", True)),
     ),
     Pending(),
 )

@@ -52,11 +52,16 @@ def is_ready(event: ObjectChanged) -> bool:
     return event.change != "deleted" and bool(event.summary.get("ready")) and not event.summary.get("deleting")
 
 
+def role_pods(history: History, roles: frozenset[str]) -> Iterator[tuple[float, ObjectChanged]]:
+    """All changes of pods of these roles."""
+    for line, event in history.events(ObjectChanged):
+        if event.kind == "Pod" and event.role in roles:
+            yield line.mono, event
+
+
 def engine_pods(history: History) -> Iterator[tuple[float, ObjectChanged]]:
     """All changes of pods that make tokens."""
-    for line, event in history.events(ObjectChanged):
-        if event.kind == "Pod" and event.role in ENGINE_ROLES:
-            yield line.mono, event
+    return role_pods(history, ENGINE_ROLES)
 
 
 def ready_engines(history: History) -> Steps:
@@ -69,19 +74,25 @@ def ready_engines(history: History) -> Steps:
     return steps
 
 
-def desired_engines(history: History) -> Steps:
-    """What the engines' Deployments ask for; where none was seen, the most engines that were ever ready before time
-    zero: what the target itself held for right.
-    """
+def desired(history: History, roles: frozenset[str]) -> Steps:
+    """What the workloads of these roles ask for; empty where none was seen."""
     wanted: dict[str, float] = {}
     steps = Steps()
     for line, event in history.events(ObjectChanged):
-        if event.kind in ("Deployment", "StatefulSet", "LeaderWorkerSet", "Rollout") and event.role in ENGINE_ROLES:
+        if event.kind in ("Deployment", "StatefulSet", "LeaderWorkerSet", "Rollout") and event.role in roles:
             if event.change == "deleted":
                 wanted.pop(event.uid, None)
             elif event.summary.get("desired") is not None:
                 wanted[event.uid] = float(event.summary["desired"])
             steps.set(line.mono, sum(wanted.values()))
+    return steps
+
+
+def desired_engines(history: History) -> Steps:
+    """What the engines' Deployments ask for; where none was seen, the most engines that were ever ready before time
+    zero: what the target itself held for right.
+    """
+    steps = desired(history, ENGINE_ROLES)
     if steps.times:
         return steps
     ready = ready_engines(history)

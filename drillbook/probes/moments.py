@@ -13,6 +13,7 @@ from drillbook.probes import alerts, clocks, signals
 from drillbook.probes.index import Indexed
 from drillbook.probes.reading import Kind, Probe, Reading, missing
 from drillbook.probes.suffering import HOLD_SECONDS, RUN_LENGTH, outages
+from drillbook.probes.watched import Figure, lag
 
 
 @dataclass(frozen=True)
@@ -59,59 +60,41 @@ class Event:
         return Reading(injected, samples=served, reason="nothing was lost")
 
 
-@dataclass(frozen=True)
-class Between:
-    """The time from one clock to another; not reached yet, it is at least the time that was watched."""
+def _between(name: str, text: str, start: Callable[[Clocks], Moment], end: Callable[[Clocks], Moment]) -> Figure:
+    """The time from one clock to another."""
 
-    name: str
-    help: str
-    start: Callable[[Clocks], Moment]
-    end: Callable[[Clocks], Moment]
-    dimension: Dimension = Dimension.DURATION
-    kind: Kind = Kind.TOTAL
-    min_samples: int = 1
-
-    def read(self, history: History, window: Span) -> Reading:
-        index = Indexed.of(history)
+    def read(index: Indexed, _: Span) -> Reading:
         found = clocks.read(index)
-        start, end = self.start(found), self.end(found)
-        if start.at is not None and end.at is not None:
-            sources = tuple(source for source in (start.source, end.source) if source)
-            return Reading(max(0.0, end.at - start.at), samples=1, evidence=sources)
-        if start.at is None:
-            return missing(start.why)
-        watched = max(0.0, index.relative(index.watched_until) - start.at)
-        return Reading(watched, samples=1, complete=False, reason=end.why, at_least=True)
+        first, last = start(found), end(found)
+        if first.at is None:
+            return missing(first.why)
+        sources = tuple(source for source in (first.source, last.source) if source)
+        return lag(first.at, last.at, index.relative(index.watched_until), why=last.why, evidence=sources)
+
+    return Figure(name, text, read)
 
 
-@dataclass(frozen=True)
-class GreenWhileBroken:
-    """Seconds of the window in which users were failing and every health signal was green."""
-
-    name: str = "green-while-broken"
-    help: str = "how long users were failing while every health signal was green"
-    dimension: Dimension = Dimension.DURATION
-    kind: Kind = Kind.TOTAL
-    min_samples: int = 1
-
-    def read(self, history: History, window: Span) -> Reading:
-        index = Indexed.of(history)
-        if not signals.has_signals(index):
-            return missing("no health signal was watched")
-        if not index.users:
-            return missing("no request was sent")
-        broken = [Span(outage.start, outage.end) for outage in outages(index)]
-        both = signals.overlap(signals.overlap(broken, signals.green(index)), [window])
-        return Reading(sum(span.length for span in both), samples=len(broken))
+def _green_while_broken(index: Indexed, window: Span) -> Reading:
+    if not signals.has_signals(index):
+        return missing("no health signal was watched")
+    if not index.users:
+        return missing("no request was sent")
+    broken = [Span(outage.start, outage.end) for outage in outages(index)]
+    both = signals.overlap(signals.overlap(broken, signals.green(index)), [window])
+    return Reading(sum(span.length for span in both), samples=len(broken))
 
 
 PROBES: tuple[Probe, ...] = (
     Event("recovered", "users are served again, and every desired engine is ready", lambda c: c.recover),
     Event("mitigated", "users are served within the steady state again", lambda c: c.mitigate),
     Event("detected", "a health signal, an alert or a custom probe turned", lambda c: c.detect),
-    Between("time-to-effect", "from the injection to the first harm of a user", lambda c: c.inject, lambda c: c.effect),
-    Between("time-to-detect", "from the first harm to the first signal", lambda c: c.effect, lambda c: c.detect),
-    Between("time-to-mitigate", "from the first harm to service", lambda c: c.effect, lambda c: c.mitigate),
-    Between("time-to-recover", "from the first harm to capacity", lambda c: c.effect, lambda c: c.recover),
-    GreenWhileBroken(),
+    _between(
+        "time-to-effect", "from the injection to the first harm of a user", lambda c: c.inject, lambda c: c.effect
+    ),
+    _between("time-to-detect", "from the first harm to the first signal", lambda c: c.effect, lambda c: c.detect),
+    _between("time-to-mitigate", "from the first harm to service", lambda c: c.effect, lambda c: c.mitigate),
+    _between("time-to-recover", "from the first harm to capacity", lambda c: c.effect, lambda c: c.recover),
+    Figure(
+        "green-while-broken", "how long users were failing while every health signal was green", _green_while_broken
+    ),
 )

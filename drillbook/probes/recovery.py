@@ -11,7 +11,7 @@ from itertools import pairwise
 from drillbook.model.events import ObjectChanged
 from drillbook.model.judgement import RecoveryPart
 from drillbook.model.request import Outcome
-from drillbook.probes.capacity import engine_pods, is_ready
+from drillbook.probes.capacity import ENGINE_ROLES, is_ready, role_pods
 from drillbook.probes.index import Indexed
 from drillbook.probes.names import ITERATIONS
 from drillbook.probes.suffering import first_token
@@ -61,10 +61,10 @@ def recovery(index: Indexed, injected: float, mitigated: float | None) -> tuple[
     return tuple(found)
 
 
-def pods(index: Indexed) -> list[Pod]:
-    """All engine pods that were ever seen."""
+def pods(index: Indexed, roles: frozenset[str] = ENGINE_ROLES) -> list[Pod]:
+    """All pods of these roles that were ever seen."""
     found: dict[str, Pod] = {}
-    for moment, event in engine_pods(index):
+    for moment, event in role_pods(index, roles):
         found.setdefault(event.uid, Pod(event.name, event.uid)).changes.append((moment, event))
     return list(found.values())
 

@@ -1,7 +1,7 @@
-"""Rollouts, read off what was watched: when a new revision came, what it was given, whether the target took it back.
+"""Rollouts, read off what was watched: whether the target took a new revision back, by which signal, how fast.
 
-A rollback is the target's own: whatever comes after drillbook began to undo the rollout is not counted. Revisions are
-told apart by the pods' template hashes, and templates by their fingerprints; Argo Rollouts and Flagger also say it.
+A rollback is the target's own: whatever comes after drillbook began to undo the rollout is not counted. Argo Rollouts
+and Flagger say it themselves; a Deployment is taken back where its former template is asked for again.
 """
 
 from __future__ import annotations
@@ -10,17 +10,20 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from drillbook.model.events import AlertChanged, AlertState, FaultChanged, FaultState, ObjectChanged
-from drillbook.model.history import History, Span
-from drillbook.model.units import Dimension
-from drillbook.probes import recovery
-from drillbook.probes.capacity import ENGINE_ROLES, Steps, desired_engines, engine_pods, is_ready
+from drillbook.model.events import AlertChanged, AlertState, ObjectChanged
+from drillbook.model.experiment import RollbackSpec
+from drillbook.model.history import Span
+from drillbook.model.units import Dimension, show
+from drillbook.probes import revisions
+from drillbook.probes.capacity import Steps
 from drillbook.probes.index import Indexed
-from drillbook.probes.reading import Kind, Probe, Reading, missing
+from drillbook.probes.reading import Probe, Reading, missing
+from drillbook.probes.revisions import WORKLOADS, began, newcomers, until
+from drillbook.probes.watched import Figure, Happened, lag
 
-FAULT = "bad-rollout"
-WORKLOADS = ("Deployment", "StatefulSet", "Rollout")
 ANALYSES = ("AnalysisRun", "Canary")
+_APART = 1.0
+"""Seconds by which the watches of two kinds may be out of step."""
 
 
 @dataclass(frozen=True)
@@ -33,63 +36,13 @@ class Signal:
     detail: str
 
 
-def until(index: Indexed) -> float:
-    """The end of what the target does by itself: where drillbook begins to undo a rollout of its own."""
-    plan = index.plan
-    ours = {fault.id for fault in plan.faults if fault.fault == FAULT} if plan else set()
-    moments = (line.mono for line, e in index.events(FaultChanged) if e.state is FaultState.UNDOING and e.id in ours)
-    return min([*moments, index.watched_until])
-
-
-def old_revisions(index: Indexed) -> set[str]:
-    """What the engines ran at the injection."""
-    start, last = index.injected, dict[str, tuple[str, bool]]()
-    for moment, event in engine_pods(index):
-        if start is not None and moment <= start:
-            last[event.uid] = str(event.summary.get("revision") or ""), is_ready(event)
-    return {revision for revision, ready in last.values() if ready and revision}
-
-
-def newcomers(index: Indexed) -> list[recovery.Pod]:
-    """Engine pods of a revision that did not run at the injection, in the order in which they came."""
-    old, start = old_revisions(index), index.injected
-    found = [] if start is None or not old else [pod for pod in recovery.pods(index) if pod.born >= start]
-    return sorted((pod for pod in found if revision_of(pod) not in {"", *old}), key=lambda pod: pod.born)
-
-
-def revision_of(pod: recovery.Pod) -> str:
-    return next((str(event.summary["revision"]) for _, event in pod.changes if event.summary.get("revision")), "")
-
-
-def began(index: Indexed) -> float | None:
-    """When another template was first asked for, or a pod of a new revision seen."""
-    moments = [pod.born for pod in newcomers(index)[:1]]
-    if index.injected is not None:
-        for was, turned, template in _templates(index):
-            if index.injected <= turned <= until(index) and was != template:
-                moments.append(turned)
-                break
-    return min(moments, default=None)
-
-
-def _templates(index: Indexed) -> Iterator[tuple[str, float, str]]:
-    """Each template that an engines' workload asked for after its first: that first one, when, and which."""
-    first: dict[str, str] = {}
-    for line, event in index.events(ObjectChanged):
-        template = str(event.summary.get("template") or "")
-        if event.kind in WORKLOADS and event.role in ENGINE_ROLES and event.change != "deleted" and template:
-            if index.injected is None or line.mono <= index.injected or event.uid not in first:
-                first[event.uid] = template
-            yield first[event.uid], line.mono, template
-
-
 def rollbacks(index: Indexed) -> list[Signal]:
     """Each time the target took a revision back, with how it said so."""
     start = began(index)
     if start is None:
         return []
     found, away = [], False
-    for was, moment, template in _templates(index):
+    for was, moment, template in revisions.templates(index):
         if moment > start and away and was == template:
             found.append(Signal(moment, "template", "the former template is asked for again"))
         away = was != template
@@ -112,7 +65,7 @@ def signals(index: Indexed) -> list[Signal]:
     """What spoke against the new revision, from its beginning to its end, in order."""
     start, back = began(index), rolled_back(index)
     end = until(index) if back is None else min(back + _APART, until(index))
-    whole = promoted(index)  # an alert after that is about something else: there is nothing to compare with
+    whole = revisions.promoted(index)  # an alert after that is about something else: there is nothing to compare with
     found = [] if start is None else [each for each in _signals(index) if start <= each.moment < end]
     mine = [each for each in found if each.name != "alert" or whole is None or each.moment < whole]
     return sorted(mine, key=lambda each: each.moment)
@@ -124,7 +77,7 @@ def _signals(index: Indexed) -> Iterator[Signal]:
         summary = event.summary
         if event.kind in ANALYSES and summary.get("phase") in ("Failed", "Error"):
             name, detail = "analysis", f"{event.kind} {event.name}: {summary.get('message') or summary['phase']}"
-        elif event.kind in WORKLOADS and event.role in ENGINE_ROLES and summary.get("late"):
+        elif event.kind in WORKLOADS and event.role in revisions.roles(index) and summary.get("late"):
             name, detail = "progress deadline", f"{event.kind} {event.name}: ProgressDeadlineExceeded"
         else:
             said.discard((event.uid, "progress deadline"))
@@ -143,34 +96,16 @@ def trigger(index: Indexed) -> Signal | None:
     return next((each for each in reversed(before) if each.name != "alert"), before[-1] if before else None)
 
 
-_APART = 1.0
-"""Seconds by which the watches of two kinds may be out of step."""
-
-
 def first_signal(name: str) -> Callable[[Indexed], float | None]:
     return lambda index: next((each.moment for each in signals(index) if each.name == name), None)
 
 
-def ready_of(index: Indexed) -> tuple[Steps, Steps]:
-    """Ready engines of the revisions that ran at the injection, and of the later ones."""
-    new = {pod.uid for pod in newcomers(index)}
-    ready: tuple[set[str], set[str]] = (set(), set())
-    steps = (Steps(), Steps())
-    for moment, event in engine_pods(index):
-        side = int(event.uid in new)
-        (ready[side].add if is_ready(event) else ready[side].discard)(event.uid)
-        steps[side].set(moment, len(ready[side]))
-        if not steps[1 - side].times:
-            steps[1 - side].set(moment, 0)
-    return steps
-
-
 def old_serves(index: Indexed) -> float | None:
-    """When, after the rollback, only engines of the former revision were ready and a user was served well."""
+    """When, after the rollback, only the former revision was ready and a user was served well."""
     back = rolled_back(index)
     if back is None:
         return None
-    old, new = ready_of(index)
+    old, new = revisions.ready_of(index)
     clean = next(
         (at for at in sorted({back, *old.times, *new.times}) if at >= back and old.at(at) and new.at(at) == 0), None
     )
@@ -180,121 +115,111 @@ def old_serves(index: Indexed) -> float | None:
     return min(ends, default=None)
 
 
-def promoted(index: Indexed) -> float | None:
-    """When every engine that is asked for was ready and of a new revision, and none of the former was left."""
-    start, wanted = began(index), desired_engines(index)
-    old, new = ready_of(index)
-    moments = sorted({*old.times, *new.times})
-    return next(
-        (
-            at
-            for at in moments
-            if start is not None and start <= at < until(index)
-            if old.at(at) == 0 and (new.at(at) or 0) >= max(1.0, wanted.at(at) or 0)
-        ),
-        None,
-    )
+def declared(index: Indexed) -> RollbackSpec | None:
+    """What the target says of its own pipeline."""
+    written = (index.started.experiment.get("target") or {}).get("rollback") if index.started else None
+    return RollbackSpec.model_validate(written) if written else None
+
+
+def as_declared(index: Indexed) -> float | None:
+    """When the target took the revision back, if that was the declared time after the declared signal."""
+    back, policy, spoke = rolled_back(index), declared(index), _declared_signal(index)
+    if back is None or policy is None or spoke is None or back - spoke > policy.within:
+        return None
+    return back
+
+
+def kept(index: Indexed) -> bool | None:
+    """Whether the target did as it declares; None where nothing can be said."""
+    return None if _undeclared(index) else as_declared(index) is not None
+
+
+def _declared_signal(index: Indexed) -> float | None:
+    policy = declared(index)
+    return first_signal(policy.after.replace("-", " "))(index) if policy else None
+
+
+def _undeclared(index: Indexed) -> str:
+    """Why nothing can be said of the policy; empty where something can."""
+    policy, spoke = declared(index), _declared_signal(index)
+    if why := _unknown(index):
+        return why
+    if policy is None:
+        return "the target declares no rollback (target.rollback)"
+    if began(index) is None:
+        return "no new revision came"
+    if spoke is None:
+        return f"nothing was seen of the {policy.after} that the declared rollback comes after: it had no occasion"
+    if rolled_back(index) is None and until(index) - spoke < policy.within:
+        return f"a rollback {words(policy)} is declared, and only {_seconds(until(index) - spoke)} of that were watched"
+    return ""
+
+
+def _broken_promise(index: Indexed) -> str:
+    back, policy, spoke = rolled_back(index), declared(index), _declared_signal(index)
+    assert policy is not None
+    assert spoke is not None
+    came = "it was not taken back" if back is None else f"it was taken back {_seconds(back - spoke)} after it"
+    return f"a rollback {words(policy)} is declared, and {came}"
+
+
+def words(policy: RollbackSpec) -> str:
+    """The policy for people."""
+    return f"within {_seconds(policy.within)} of the {policy.after}" + (f" ({policy.by})" if policy.by else "")
+
+
+def _seconds(value: float) -> str:
+    return show(value, Dimension.DURATION)
 
 
 def _unknown(index: Indexed) -> str:
     """Why nothing can be said; empty where something can."""
     if index.injected is None:
         return "no fault was injected"
-    if not any(event.kind in WORKLOADS and event.role in ENGINE_ROLES for _, event in index.events(ObjectChanged)):
-        return "no workload of engines was watched"
-    return "" if old_revisions(index) else "no engine said of which revision it is"
+    if not revisions.is_watched(index):
+        return f"no workload of {_whose(index)} pods was watched"
+    return "" if revisions.old_revisions(index) else f"no {_whose(index)} said of which revision it is"
 
 
-@dataclass(frozen=True)
-class Happened:
-    """An event of a rollout."""
-
-    name: str
-    help: str
-    moment: Callable[[Indexed], float | None]
-    dimension: Dimension | None = None
-    kind: Kind = Kind.EVENT
-    min_samples: int = 1
-
-    def read(self, history: History, window: Span) -> Reading:
-        index = Indexed.of(history)
-        if why := _unknown(index):
-            return missing(why)
-        at, by = self.moment(index), trigger(index)
-        return Reading(at, samples=1, evidence=(by.detail,) if at is not None and by else (), reason=_why(index, at))
+def _whose(index: Indexed) -> str:
+    return "engine" if "engine" in revisions.roles(index) else " or ".join(sorted(revisions.roles(index)))
 
 
-def _why(index: Indexed, at: float | None) -> str:
-    if at is not None:
-        return ""
+def _why(index: Indexed) -> str:
     if began(index) is None:
         return "no new revision came"
     spoke = "; ".join(f"{each.name}: {each.detail}" for each in signals(index))
     return f"what spoke against the new revision: {spoke or 'nothing'}"
 
 
-@dataclass(frozen=True)
-class RollbackLag:
-    """From the new revision's first pod to the target's taking it back."""
-
-    name: str = "rollback-lag"
-    help: str = "from the first pod of the new revision to the rollback by the target itself"
-    dimension: Dimension = Dimension.DURATION
-    kind: Kind = Kind.TOTAL
-    min_samples: int = 1
-
-    def read(self, history: History, window: Span) -> Reading:
-        index = Indexed.of(history)
-        if why := _unknown(index):
-            return missing(why)
-        first = next(iter(newcomers(index)), None)
-        if first is None:
-            return missing("no pod of a new revision was seen")
-        back, by = rolled_back(index), trigger(index)
-        if back is not None:
-            return Reading(max(0.0, back - first.born), samples=1, evidence=(by.detail,) if by else ())
-        watched = max(0.0, until(index) - first.born)
-        return Reading(watched, samples=1, complete=False, reason=_why(index, None), at_least=True)
+def _by(index: Indexed) -> tuple[str, ...]:
+    by = trigger(index)
+    return (by.detail,) if by else ()
 
 
-@dataclass(frozen=True)
-class Rollbacks:
-    """How often the target took a revision back within the window."""
-
-    name: str = "rollbacks"
-    help: str = "how often the target took a new revision back by itself"
-    dimension: Dimension = Dimension.COUNT
-    kind: Kind = Kind.TOTAL
-    min_samples: int = 1
-
-    def read(self, history: History, window: Span) -> Reading:
-        index = Indexed.of(history)
-        if why := _unknown(index):
-            return missing(why)
-        if began(index) is None:
-            return missing("no new revision came")
-        found = [each for each in rollbacks(index) if each.moment in window]
-        return Reading(len(found), samples=1, evidence=tuple(each.detail for each in found))
+def _event(name: str, text: str, moment: Callable[[Indexed], float | None]) -> Happened:
+    return Happened(name, text, moment, _unknown, _why, _by)
 
 
-@dataclass(frozen=True)
-class Share:
-    """Which share of the ready engines' time the new revision had, over the window."""
+def _rollback_lag(index: Indexed, _: Span) -> Reading:
+    first = next(iter(newcomers(index)), None)
+    if first is None:
+        return missing("no pod of a new revision was seen")
+    return lag(first.born, rolled_back(index), until(index), why=_why(index), evidence=_by(index))
 
-    name: str = "bad-revision-share"
-    help: str = "share of the ready engines' time that the new revision had: what part of the users it could reach"
-    dimension: Dimension = Dimension.SHARE
-    kind: Kind = Kind.TOTAL
-    min_samples: int = 1
 
-    def read(self, history: History, window: Span) -> Reading:
-        index = Indexed.of(history)
-        if why := _unknown(index):
-            return missing(why)
-        old, new = (_time(steps, window) for steps in ready_of(index))
-        if old + new <= 0:
-            return missing("no engine was ready")
-        return Reading(new / (old + new), samples=len(newcomers(index)) or 1)
+def _rollbacks(index: Indexed, window: Span) -> Reading:
+    if began(index) is None:
+        return missing("no new revision came")
+    found = [each for each in rollbacks(index) if each.moment in window]
+    return Reading(len(found), samples=1, evidence=tuple(each.detail for each in found))
+
+
+def _share(index: Indexed, window: Span) -> Reading:
+    old, new = (_time(steps, window) for steps in revisions.ready_of(index))
+    if old + new <= 0:
+        return missing("nothing was ready")
+    return Reading(new / (old + new), samples=len(newcomers(index)) or 1)
 
 
 def _time(steps: Steps, window: Span) -> float:
@@ -304,13 +229,38 @@ def _time(steps: Steps, window: Span) -> float:
 
 
 PROBES: tuple[Probe, ...] = (
-    Happened("rollout-began", "another template of the engines is asked for", began),
-    Happened("rolled-back", "the target itself took the new revision back", rolled_back),
-    Happened("old-revision-serves", "after the rollback only the former revision is ready, and serves", old_serves),
-    Happened("promoted", "all engines are ready and of the new revision", promoted),
-    Happened("analysis-failed", "an analysis of the new revision failed", first_signal("analysis")),
-    Happened("progress-deadline-exceeded", "the rollout made no progress in time", first_signal("progress deadline")),
-    RollbackLag(),
-    Rollbacks(),
-    Share(),
+    _event("rollout-began", "another template is asked for, or a pod of a new revision is seen", began),
+    _event("rolled-back", "the target itself took the new revision back", rolled_back),
+    Happened(
+        "rolled-back-as-declared",
+        "the target took the new revision back as `target.rollback` says that it does",
+        as_declared,
+        _undeclared,
+        _broken_promise,
+        _by,
+    ),
+    _event("old-revision-serves", "after the rollback only the former revision is ready, and serves", old_serves),
+    _event("promoted", "all that is asked for is ready and of the new revision", revisions.promoted),
+    _event("analysis-failed", "an analysis of the new revision failed", first_signal("analysis")),
+    _event("progress-deadline-exceeded", "the rollout made no progress in time", first_signal("progress deadline")),
+    Figure(
+        "rollback-lag",
+        "from the first pod of the new revision to the rollback by the target itself",
+        _rollback_lag,
+        _unknown,
+    ),
+    Figure(
+        "rollbacks",
+        "how often the target took a new revision back by itself",
+        _rollbacks,
+        _unknown,
+        dimension=Dimension.COUNT,
+    ),
+    Figure(
+        "bad-revision-share",
+        "share of the ready time that the new revision had: what part of the users it could reach",
+        _share,
+        _unknown,
+        dimension=Dimension.SHARE,
+    ),
 )

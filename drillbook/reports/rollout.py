@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from drillbook.model.history import Span
-from drillbook.probes import rollout
+from drillbook.probes import revisions, rollout
 from drillbook.probes.capacity import is_ready
 from drillbook.probes.index import Indexed
-from drillbook.probes.recovery import Pod, pods
+from drillbook.probes.recovery import Pod
 
 
 class RevisionFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +36,10 @@ class RolloutFacts(msgspec.Struct, frozen=True, kw_only=True):
     rolled_back: float | None
     trigger: str
     """The signal that the target acted upon, as far as the order of events tells; empty where it did not act."""
+    declared: str
+    """When the target says that it takes a bad revision back; empty where it says nothing."""
+    kept: bool | None
+    """Whether it did; None where nothing can be said."""
     lag: float | None
     """From the new revision's first pod to the rollback."""
     old_serves: float | None
@@ -44,20 +48,23 @@ class RolloutFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 def rollout_facts(index: Indexed) -> RolloutFacts | None:
     """None where no new revision of the engines came."""
-    start, injected = rollout.began(index), index.injected
+    start, injected = revisions.began(index), index.injected
     if start is None or injected is None:
         return None
-    back, by, new = rollout.rolled_back(index), rollout.trigger(index), rollout.newcomers(index)
+    back, by, new = rollout.rolled_back(index), rollout.trigger(index), revisions.newcomers(index)
+    policy = rollout.declared(index)
     after = {
         name: None if moment is None else index.relative(moment)
-        for name, moment in (("back", back), ("old", rollout.old_serves(index)), ("all", rollout.promoted(index)))
+        for name, moment in (("back", back), ("old", rollout.old_serves(index)), ("all", revisions.promoted(index)))
     }
     return RolloutFacts(
         began=index.relative(start),
-        revisions=_revisions(index, Span(injected, max(injected, rollout.until(index))), {pod.uid for pod in new}),
+        revisions=_revisions(index, Span(injected, max(injected, revisions.until(index))), {pod.uid for pod in new}),
         spoke=tuple((index.relative(each.moment), each.name, each.detail) for each in rollout.signals(index)),
         rolled_back=after["back"],
         trigger=by.name if by else "",
+        declared=rollout.words(policy) if policy else "",
+        kept=rollout.kept(index),
         lag=max(0.0, back - new[0].born) if back is not None and new else None,
         old_serves=after["old"],
         promoted=after["all"],
@@ -66,8 +73,8 @@ def rollout_facts(index: Indexed) -> RolloutFacts | None:
 
 def _revisions(index: Indexed, window: Span, new: set[str]) -> tuple[RevisionFacts, ...]:
     found: dict[str, list[Pod]] = {}
-    for pod in pods(index):
-        if revision := rollout.revision_of(pod):
+    for pod in revisions.pods(index):
+        if revision := revisions.revision_of(pod):
             found.setdefault(revision, []).append(pod)
     times = {name: sum(_ready(pod, window) for pod in each) for name, each in found.items()}
     total = sum(times.values())

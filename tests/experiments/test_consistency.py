@@ -79,6 +79,11 @@ WRONG = [
         {"load": "load: {rate: 6/s, prompts: mine.jsonl}"},
         "3:28: the prompts 'mine.jsonl' are no file",
     ),
+    (
+        "a policy that nobody declared",
+        {"expect": "expect: [rolled-back-as-declared within 30s of inject]"},
+        "7:10: rolled-back-as-declared asks for what the target declares",
+    ),
 ]
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from histories import ZERO, Run, served
 
-from drillbook.model.events import AlertChanged, AlertState, FaultChanged, FaultState, ObjectChanged
+from drillbook.model.events import AlertChanged, AlertState, FaultChanged, FaultState, ObjectChanged, Planned
 from drillbook.model.history import Span
+from drillbook.model.undo import ObjectRef
 from drillbook.probes.index import Indexed
 from drillbook.probes.registry import PROBES
 from drillbook.reports.rollout import rollout_facts
@@ -28,9 +30,9 @@ def rollout(run: Run, at: float, template: str, **more: Any) -> Run:
     return changed(run, at, "Rollout", "engines", "engine", desired=2, template=template, **more)
 
 
-def began() -> Run:
+def began(**experiment: Any) -> Run:
     """Two engines of revision a; b is asked for after 1 s and has one of two replicas ready from 4 s on."""
-    run = Run().start([FAULT])
+    run = Run(**experiment).start([FAULT])
     rollout(run, -10, "A")
     for name in ("a1", "a2"):
         run.pod(-10, name, change="present", revision="a")
@@ -156,3 +158,55 @@ def test_nothing_is_said_where_no_revision_came_or_none_is_known() -> None:
     blind = Run().start([FAULT])
     blind.pod(-10, "a1", change="present")
     assert "no engine said" in read(over(blind.inject(fault=FAULT)), "bad-revision-share").reason
+
+
+def declared(**policy: Any) -> Run:
+    """The target says that its pipeline takes a revision back 5 s after the progress deadline, which speaks at 6 s."""
+    run = began(target={"rollback": {"within": "5s", "by": "kubectl rollout undo"} | policy})
+    return rollout(run, 6, "B", late=True)
+
+
+def test_a_pipeline_that_keeps_what_the_target_declares_is_read_as_such() -> None:
+    run = declared()
+    rollout(run, 9, "A")
+    assert read(over(run), "rolled-back-as-declared").value == pytest.approx(ZERO + 9)
+
+
+def test_a_pipeline_that_is_late_or_does_nothing_is_told() -> None:
+    run = declared()
+    rollout(run, 13, "A")
+    late = read(over(run), "rolled-back-as-declared")
+    assert (late.value, late.complete) == (None, True)
+    assert "taken back 7s after it" in late.reason
+    never = read(over(declared()), "rolled-back-as-declared")
+    assert (never.value, never.complete) == (None, True)
+    assert "kubectl rollout undo" in never.reason
+    assert "not taken back" in never.reason
+    facts = rollout_facts(over(declared()))
+    assert facts is not None
+    assert (facts.declared, facts.kept) == ("within 5s of the progress-deadline (kubectl rollout undo)", False)
+
+
+def test_a_pipeline_that_had_no_occasion_or_no_time_is_not_convicted() -> None:
+    for policy in ({"after": "analysis"}, {"within": "60s"}):
+        index = over(declared(**policy))
+        assert not read(index, "rolled-back-as-declared").complete
+        facts = rollout_facts(index)
+        assert facts is not None
+        assert facts.kept is None
+    assert "declares no rollback" in read(over(began()), "rolled-back-as-declared").reason
+
+
+def test_a_rollout_of_something_else_than_engines_is_read_off_its_own_pods() -> None:
+    run = began()
+    place, plan = next((n, line.event.plan) for n, line in enumerate(run.lines) if isinstance(line.event, Planned))
+    gateway = ObjectRef(
+        api_version="apps/v1", kind="Deployment", plural="deployments", namespace="llm", name="gateway", uid="gateway"
+    )
+    changed_fault = msgspec.structs.replace(plan.faults[0], targets=(gateway,))
+    planned = Planned(plan=msgspec.structs.replace(plan, faults=(changed_fault,)))
+    run.lines[place] = msgspec.structs.replace(run.lines[place], event=planned)
+    changed(run, -9, "Deployment", "gateway", "gateway", desired=1, template="X")
+    index = over(run)
+    assert read(index, "rolled-back").value is None
+    assert "no gateway said" in read(index, "rolled-back").reason
