@@ -6,7 +6,18 @@ from collections.abc import Mapping
 
 from drillbook.model.expectation import ALERT
 from drillbook.model.units import Dimension
-from drillbook.probes import alerts, autoscaling, capacity, guardrail, moments, observed, requests, rollout
+from drillbook.probes import (
+    alerts,
+    autoscaling,
+    batching,
+    capacity,
+    guardrail,
+    moments,
+    observed,
+    requests,
+    rollout,
+    routing,
+)
 from drillbook.probes.observed import LiveProbe
 from drillbook.probes.prometheus import engines
 from drillbook.probes.reading import Probe
@@ -19,6 +30,8 @@ _SOURCES: tuple[tuple[Probe, ...], ...] = (
     capacity.PROBES,
     autoscaling.PROBES,
     rollout.PROBES,
+    routing.PROBES,
+    batching.PROBES,
     observed.PROBES,
     moments.PROBES,
     guardrail.PROBES,

@@ -23,6 +23,8 @@ class Role(BaseModel):
     containers: tuple[str, ...] = ()
     """Names of the container in which the role's own program runs, the usual first."""
     port: int = 8000
+    metrics: int | None = None
+    """Where its metrics are, if not on ``port``."""
 
 
 class Stack(BaseModel):

@@ -26,6 +26,7 @@ from drillbook.model.events import (
 from drillbook.model.history import History
 from drillbook.model.plan import BlastRadius, Plan, PlannedFault
 from drillbook.model.request import Outcome, RequestRecord, Stream
+from drillbook.model.undo import ObjectRef
 from drillbook.model.verdict import RunStatus, UndoState
 
 ZERO = 1000.0
@@ -75,8 +76,10 @@ class Run:
         self.lines.append(Line(writer=writer, seq=seq, boot="b", mono=mono, wall=WALL + mono + wall, event=event))
         return self
 
-    def start(self, faults: Sequence[str] = ("0-pod-kill",), hold: float | None = None) -> Run:
-        """Preflight, plan and baseline."""
+    def start(
+        self, faults: Sequence[str] = ("0-pod-kill",), hold: float | None = None, targets: Sequence[str] = ()
+    ) -> Run:
+        """Preflight, plan and baseline; every fault is aimed at the pods named in ``targets``."""
         self.add(
             -BASELINE - 1,
             RunStarted(
@@ -99,7 +102,10 @@ class Run:
                 at=0.0,
                 hold=hold,
                 summary="",
-                targets=(),
+                targets=tuple(
+                    ObjectRef(api_version="v1", kind="Pod", plural="pods", namespace="llm", name=pod, uid=f"uid-{pod}")
+                    for pod in targets
+                ),
                 calls=(),
                 undo=(),
                 undo_summary="",

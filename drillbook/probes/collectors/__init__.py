@@ -9,16 +9,21 @@ from typing import NamedTuple
 from drillbook import catalog, site
 from drillbook.model.events import AnyEvent
 from drillbook.model.experiment import Experiment
-from drillbook.probes import registry
-from drillbook.probes.collectors import prometheus
+from drillbook.probes import batching, registry, routing
+from drillbook.probes.collectors import engines, prometheus
 from drillbook.probes.collectors.custom import Sampler
 from drillbook.probes.collectors.evidence import EvidenceKeeper
 from drillbook.probes.collectors.health import HealthPoller
 from drillbook.probes.collectors.kinds import KINDS
 from drillbook.probes.collectors.kubernetes import KubernetesWatcher
 from drillbook.probes.collectors.links import LinkListener
+from drillbook.probes.collectors.routers import RouterPoller
 from drillbook.probes.custom import CustomProbe, declared_in
+from drillbook.probes.prometheus.queries import questions
 from drillbook.targets.target import Target
+
+SERIES = {**routing.SERIES, **batching.SERIES}
+"""What of the engines' own account is read only where one of these probes is asked: at fleet size each series costs."""
 
 Instrument = Callable[[], Awaitable[None]]
 """Observes until it is cancelled."""
@@ -45,13 +50,16 @@ async def observers(
     """
     samplers = [Sampler(probe, target, emit) for probe in custom_probes(experiment)]
     watcher = KubernetesWatcher(target.kube, target, emit, evidence.notice)
-    poller = HealthPoller(await target.endpoint(), watcher.engines, emit)
+    asked = {each.probe for each in questions(experiment)}
+    series = {name for probe, names in SERIES.items() if probe in asked for name in names}
+    poller = HealthPoller(await target.endpoint(), watcher.engines, emit, engines.ALWAYS | series)
+    routed = [RouterPoller(watcher.routers, emit).run] if asked & routing.SERIES.keys() else []
     watches = [functools.partial(watcher.follow, kind) for kind in KINDS]
     linked = any(step.fault.startswith("link-") for step in experiment.method)
     listening = [LinkListener(target, emit).run] if linked else []
     asking = await prometheus.instruments(experiment, target, emit)
     return Observers(
-        [*watches, evidence.run, poller.run, *listening, *asking, *(sampler.run for sampler in samplers)],
+        [*watches, evidence.run, poller.run, *routed, *listening, *asking, *(sampler.run for sampler in samplers)],
         watcher.listed.wait,
     )
 
@@ -63,9 +71,7 @@ def custom_probes(experiment: Experiment) -> list[CustomProbe]:
         UsageError: the file is not trusted, or fails when loaded.
 
     """
-    asked = [*experiment.steady_state, *experiment.expect, *experiment.abort_when]
-    asked += [step.bites for step in experiment.method if step.bites is not None]
-    wanted = {each.probe for each in asked} - set(registry.PROBES)
+    wanted = {each.probe for each in questions(experiment)} - set(registry.PROBES)
     found: dict[str, CustomProbe] = {}
     for entry in catalog.entries("probes") if wanted else ():
         if entry.path.suffix == ".py" and wanted & set(catalog.declarations(entry.path)):

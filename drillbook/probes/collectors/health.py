@@ -6,7 +6,7 @@ This is what load balancers, kubelets and dashboards go by; written down, it sho
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 import aiohttp
@@ -29,8 +29,10 @@ class HealthPoller:
     or still starting, and its readiness says as much.
     """
 
-    def __init__(self, endpoint: str, addresses: Addresses, emit: Emit) -> None:
+    def __init__(self, endpoint: str, addresses: Addresses, emit: Emit, series: Iterable[str] = engines.ALWAYS) -> None:
+        """``series``: what is read of the engines' own account."""
         self._endpoint, self._addresses, self._emit = endpoint.rstrip("/"), addresses, emit
+        self._series = frozenset(series)
         self._answered: set[str] = set()
         self._busy: dict[str, asyncio.Task[None]] = {}
 
@@ -91,7 +93,7 @@ class HealthPoller:
     async def _scrape(self, http: aiohttp.ClientSession, base: str, name: str) -> None:
         began = clock.monotonic()
         try:
-            found = await engines.metrics(http, base)
+            found = await engines.metrics(http, base, self._series)
         except (aiohttp.ClientError, TimeoutError, OSError):
             return  # the poll of /health beside it says that the engine does not answer
         for metric, value in found.items():

@@ -18,6 +18,7 @@ from drillbook.targets.target import Target
 from drillbook.targets.watching import Change
 
 CHANGES = {"PRESENT": "present", "ADDED": "added", "MODIFIED": "modified", "DELETED": "deleted"}
+ROUTER = "router"
 _WORKLOADS = ("Deployment", "StatefulSet", "Rollout")
 
 
@@ -44,13 +45,17 @@ class KubernetesWatcher:
     """Set once the first list of every kind has been told."""
     _awaited: set[str] = field(default_factory=lambda: set(KINDS))
     _seen: dict[str, tuple[str, Json]] = field(default_factory=dict)
-    _urls: dict[str, tuple[str, str]] = field(default_factory=dict)
+    _urls: dict[str, tuple[str, str, str]] = field(default_factory=dict)
     _nodes: dict[str, Json] = field(default_factory=dict)
     _hosts: set[str] = field(default_factory=set)
 
     def engines(self) -> dict[str, str]:
         """Base URL of each engine pod that runs now, by its name."""
-        return dict(self._urls.values())
+        return {name: url for role, name, url in self._urls.values() if role != ROUTER}
+
+    def routers(self) -> dict[str, str]:
+        """Base URL of the metrics of each router pod that runs now, by its name."""
+        return {name: url for role, name, url in self._urls.values() if role == ROUTER}
 
     async def follow(self, kind: str) -> None:
         """Watch one kind, in the newest version that the target serves.
@@ -145,10 +150,12 @@ class KubernetesWatcher:
 
     def _note_address(self, uid: str, role: str, change: Change) -> None:
         url = engines.base_url(change.object, self.target, role) if role in ENGINE_ROLES else None
+        if role == ROUTER:
+            url = engines.router_url(change.object, self.target)
         if url is None or change.type == "DELETED":
             self._urls.pop(uid, None)
         else:
-            self._urls[uid] = str(change.object["metadata"]["name"]), url
+            self._urls[uid] = role, str(change.object["metadata"]["name"]), url
 
 
 def _known(kind: str, obj: Json) -> Json:
