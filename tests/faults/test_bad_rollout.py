@@ -7,7 +7,7 @@ import pytest
 from striking import Struck, planned
 
 from drillbook.errors import PreflightError, UnsupportedError
-from drillbook.faults.bad_rollout import ARGUMENT, IMAGE
+from drillbook.faults.revision import ARGUMENT, IMAGE
 from drillbook.model.undo import EntryState
 
 CONTAINER = {
@@ -116,3 +116,36 @@ async def test_the_radius_is_what_the_strategy_lets_go_first(target, kube, names
     assert (await planned(target, "bad-rollout")).radius.pods == 0
     garbage = (await planned(target, "bad-rollout", how="garbage")).radius
     assert (garbage.pods, garbage.capacity_left) == (4, 0.0)
+
+
+async def test_a_revision_that_was_there_and_is_taken_back_before_it_shows_anything_has_bitten(target, kube, namespace):
+    path = await deployment(kube, namespace)
+    plan, struck = await planned(target, "bad-rollout"), Struck(target)
+    proof = asyncio.create_task(struck.prove(plan, await struck.inject(plan), 60))
+    await new_pod(kube, namespace, IMAGE)
+    await asyncio.sleep(0.5)  # a look or more, none of which shows a container that fails
+    assert not proof.done()
+    change = [{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "vllm/vllm-openai:v1"}]
+    await kube.patch(path, change, "json")
+    bite = await proof
+    assert bite.bit
+    assert "was there, and another template is asked for again" in bite.detail
+
+
+@pytest.mark.parametrize("env", [{"RAILS": "off"}, {"RAILS": "off", "DEBUG": "1"}], ids=["there", "new"])
+async def test_environment_variables_are_changed_and_put_back(target, kube, namespace, env):
+    before = [{"name": "RAILS", "value": "on"}, {"name": "PORT", "value": "80"}]
+    path = await deployment(kube, namespace, env=before)
+    with pytest.raises(UnsupportedError, match="already"):
+        await planned(target, "bad-rollout", how="environment", env={"RAILS": "on"})
+    struck = Struck(target)
+    await struck.inject(await planned(target, "bad-rollout", how="environment", env=env))
+    now = {row["name"]: row["value"] for row in (await template(kube, path))["env"]}
+    assert now == {"RAILS": "on", "PORT": "80"} | env
+    assert [outcome.state for outcome in await struck.undo()] == [EntryState.UNDONE]
+    assert (await template(kube, path))["env"] == before
+
+
+async def test_variables_without_their_how_are_a_mistake(target):
+    with pytest.raises(ValueError, match="belong together"):
+        await planned(target, "bad-rollout", env={"RAILS": "off"})
