@@ -80,6 +80,14 @@ LAYOUTS = {
         ("production-stack.yaml", "autoscaled.yaml"), "production-stack", {"sim": 2, "vllm": 1},
         settings=(("hpa_sync_period", 2.0), ("hpa_downscale_stabilization", 20)),
     ),
+    "undoing": Layout(
+        ("production-stack.yaml",), "production-stack", {"sim": 3, "vllm": 2},
+        words=(
+            ("  name: vllm-tiny-llama-deployment-vllm\n",
+             "  name: vllm-tiny-llama-deployment-vllm\n  annotations: {drillbook.io/undo-after: progress-deadline}\n"),
+            ("  progressDeadlineSeconds: 1200\n", "  progressDeadlineSeconds: 15\n"),
+        ),
+    ),
     "canary": Layout(
         ("production-stack.yaml", "canary.yaml"), "production-stack", {"sim": 2, "vllm": 2},
         words=(

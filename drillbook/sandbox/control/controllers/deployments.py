@@ -123,13 +123,13 @@ class Deployments(Controller):
 
     def _same_template(self, deployment: Json, sets: list[Json]) -> Json | None:
         wanted = deployment["spec"]["template"]
-        same = [row for row in sets if _without_hash(row["spec"]["template"]) == _without_hash(wanted)]
+        same = [row for row in sets if without_hash(row["spec"]["template"]) == without_hash(wanted)]
         return min(same, key=lambda row: row["metadata"]["creationTimestamp"], default=None)
 
     def _newest(self, deployment: Json, sets: list[Json], *, create: bool) -> tuple[Json | None, Json]:
         """The ReplicaSet of the present template, made if need be; and the deployment, whose annotations follow it."""
         found = self._same_template(deployment, sets)
-        highest = max((_revision(row) for row in sets if row is not found), default=0)
+        highest = max((revision_of(row) for row in sets if row is not found), default=0)
         revision = str(highest + 1)
         if found is None:
             if not create:
@@ -137,8 +137,8 @@ class Deployments(Controller):
             found, deployment = self._create(deployment, sets, revision)
             if found is None:
                 return None, deployment
-        elif _revision(found) <= highest or self._differs(deployment, found):
-            if _revision(found) > highest:
+        elif revision_of(found) <= highest or self._differs(deployment, found):
+            if revision_of(found) > highest:
                 revision = annotations_of(found)[rollouts.REVISION]
             found = self.registry.modify(
                 self._sets, namespace_of(found), name_of(found), lambda row: self._follow(row, deployment, revision)
@@ -251,17 +251,19 @@ class Deployments(Controller):
             for row in old
             if not rollouts.replicas(row) and not dig(row, "status", "replicas", default=0) and not is_deleting(row)
         ]
-        empty.sort(key=_revision)
+        empty.sort(key=revision_of)
         excess = len(empty) - int(deployment["spec"].get("revisionHistoryLimit", 10))
         for row in empty[: max(0, excess)]:
             self.registry.delete(self._sets, namespace_of(row), name_of(row))
 
 
-def _revision(row: Json) -> int:
+def revision_of(row: Json) -> int:
+    """A ReplicaSet's number, the newest the highest."""
     return int(annotations_of(row).get(rollouts.REVISION, 0))
 
 
-def _without_hash(template: Json) -> Json:
+def without_hash(template: Json) -> Json:
+    """A pod template as its Deployment has it."""
     metadata = template.get("metadata") or {}
     labels = {key: value for key, value in (metadata.get("labels") or {}).items() if key != _HASH}
     rest = {key: value for key, value in metadata.items() if key not in ("labels", "creationTimestamp")}

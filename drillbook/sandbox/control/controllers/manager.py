@@ -18,6 +18,7 @@ from drillbook.sandbox.control.controllers.namespaces import Namespaces
 from drillbook.sandbox.control.controllers.nodes import NodeLifecycle
 from drillbook.sandbox.control.controllers.oldevents import OldEvents
 from drillbook.sandbox.control.controllers.orphans import PodsOfLostNodes
+from drillbook.sandbox.control.controllers.pipeline import ReleasePipeline
 from drillbook.sandbox.control.controllers.recorder import Recorder
 from drillbook.sandbox.control.controllers.replicasets import ReplicaSets
 from drillbook.sandbox.control.controllers.scheduler import Scheduler
@@ -29,6 +30,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     Scheduler,
     ReplicaSets,
     Deployments,
+    ReleasePipeline,
     EndpointsOfServices,
     GarbageCollector,
     Namespaces,
