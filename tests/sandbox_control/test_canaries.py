@@ -128,3 +128,64 @@ async def test_a_deadline_that_may_not_abort_only_tells(api, kubelet, rollout):
     found = await phase(api, "Degraded", revision="2")
     assert "abort" not in found["status"]
     assert await images(api) == ["sim:1", "sim:1", "sim:2"]
+
+
+@pytest.fixture
+async def suite(api, kubelet, rollout):
+    """The analysis is a safety suite, run as a Job; the given function says how its pod ends."""
+    template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "suite", "image": "suite:{{args.what}}"}]}}
+    job = {"metadata": {"labels": {"suite": "safety"}}, "spec": {"backoffLimit": 0, "template": template}}
+    spec = {"args": [{"name": "what", "value": "v1"}], "metrics": [{"name": "safety", "provider": {"job": job}}]}
+    await api.patch(f"{GROUP}/analysistemplates/well", {"spec": spec})
+
+    def ends(how):
+        kubelet.judge = lambda pod: how if pod["spec"]["containers"][0]["name"] == "suite" else "ready"
+
+    return ends
+
+
+async def test_a_rollout_whose_safety_suite_passes_is_promoted(api, suite):
+    suite("succeeded")
+    await release(api, "sim:2")
+    await phase(api, "Healthy", revision="2")
+    (run,) = await api.items(RUNS)
+    (job,) = await api.items("/apis/batch/v1/namespaces/default/jobs")
+    assert run["status"]["phase"] == "Successful"
+    assert job["metadata"]["labels"] == {"suite": "safety"}
+    assert job["spec"]["template"]["spec"]["containers"][0]["image"] == "suite:v1"
+
+
+async def test_a_rollout_whose_safety_suite_fails_is_blocked(api, suite):
+    suite("failed")
+    await release(api, "sim:2")
+    found = await phase(api, "Degraded", revision="2")
+    assert found["status"]["abort"] is True
+    assert "'safety' assessed Failed: Job engine-" in found["status"]["message"]
+    await only_engines(api, "sim:1")
+
+
+async def test_a_suite_that_is_deleted_while_it_runs_has_proven_nothing(api, suite):
+    suite("unready")
+    await release(api, "sim:2")
+
+    async def jobs():
+        return await api.items("/apis/batch/v1/namespaces/default/jobs")
+
+    (job,) = await api.until(jobs)
+    await api.delete(f"/apis/batch/v1/namespaces/default/jobs/{job['metadata']['name']}")
+
+    async def measured():
+        (run,) = await api.items(RUNS)
+        results = run.get("status", {}).get("metricResults")
+        return results and results[0]["measurements"][0]
+
+    first = await api.until(measured)
+    assert (first["phase"], first["message"]) == ("Error", "the Job was deleted")
+
+
+async def only_engines(api, image):
+    async def test():
+        rows = await api.items(PODS, labelSelector="app=engine")
+        return [pod["spec"]["containers"][0]["image"] for pod in rows] == [image, image]
+
+    await api.until(test)

@@ -7,6 +7,7 @@ import asyncio
 from drillbook import clock
 from drillbook.sandbox.control import times
 from drillbook.sandbox.control.controllers import canary, measurement
+from drillbook.sandbox.control.controllers.analysisjobs import AnalysisJobs
 from drillbook.sandbox.control.controllers.controller import Controller
 from drillbook.sandbox.control.controllers.recorder import Recorder
 from drillbook.sandbox.control.objects import Json, copy, dig, is_deleting, name_of, namespace_of
@@ -25,6 +26,7 @@ class AnalysisRuns(Controller):
     def __init__(self, registry: Registry, recorder: Recorder) -> None:
         super().__init__(registry, recorder)
         self._kind = registry.kinds.of_resource(self.resource)
+        self._jobs = AnalysisJobs(registry)
         self._asking: dict[tuple[str, str, str], asyncio.Task[None]] = {}
 
     async def close(self) -> None:
@@ -65,8 +67,12 @@ class AnalysisRuns(Controller):
         arguments = {row["name"]: str(row.get("value", "")) for row in run["spec"].get("args") or ()}
         try:
             ready: Json = measurement.filled(metric, arguments)
-            result = await measurement.measure(ready["provider"], self._addresses())
-            phase, value = measurement.judged(ready, result), str(result)
+            if "job" in ready["provider"]:
+                done = _result(run.get("status") or {}, metric["name"]).get("measurements") or ()
+                phase, message = await self._jobs.measure(run, ready, len(done) + 1)
+            else:
+                result = await measurement.measure(ready["provider"], self._addresses())
+                phase, value = measurement.judged(ready, result), str(result)
         except ValueError as error:
             phase, message = "Error", str(error)
         row = {"phase": phase, "startedAt": began, "finishedAt": times.stamp(), "value": value, "message": message}

@@ -1,7 +1,7 @@
 """One measurement of an AnalysisRun: asked of Prometheus or of any web address, and judged by its conditions.
 
-Of Argo Rollouts' providers these two, and of its expressions what analyses mostly say: comparisons of ``result`` or
-``result[0]``, ``len(result)`` and ``isNaN(…)``, joined by ``&&`` and ``||``
+Of Argo Rollouts' providers these two (the third, ``job``, is in ``analysisjobs``), and of its expressions what analyses
+mostly say: comparisons of ``result`` or ``result[0]``, ``len(result)`` and ``isNaN(…)``, joined by ``&&`` and ``||``
 (https://argo-rollouts.readthedocs.io/en/stable/features/analysis/).
 """
 
@@ -96,7 +96,7 @@ async def measure(provider: Json, address: Mapping[str, str]) -> Any:
             return await _web(provider["web"], address)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise ValueError(f"no answer: {error or type(error).__name__}") from None
-    raise ValueError(f"the sandbox knows the providers prometheus and web, not {', '.join(provider)}")
+    raise ValueError(f"the sandbox knows the providers prometheus, web and job, not {', '.join(provider)}")
 
 
 async def _prometheus(said: Json, address: Mapping[str, str]) -> list[float]:
