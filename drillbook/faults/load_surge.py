@@ -52,7 +52,7 @@ class LoadSurge:
         )
 
     async def inject(self, planned: PlannedFault, target: Target, record: Record) -> Injected:
-        traffic = _traffic(target)
+        traffic = traffic_of(target)
         await record(())
         now, rate = clock.monotonic(), float(str(planned.options["rate"]))
         traffic.pace(now, rate)
@@ -61,7 +61,7 @@ class LoadSurge:
         return Injected(f"{rate:g}/s arrive instead of {traffic.rate:g}/s", seen={"at": now})
 
     async def verify(self, planned: PlannedFault, injected: Injected, target: Target, seconds: float) -> Bite:
-        traffic, wanted = _traffic(target), float(str(planned.options["rate"]))
+        traffic, wanted = traffic_of(target), float(str(planned.options["rate"]))
         until = clock.monotonic() + min(seconds, planned.hold or seconds)
         first: tuple[float, int] | None = None
         detail = "the load generator told nothing"
@@ -79,7 +79,11 @@ class LoadSurge:
         return Bite(False, detail)
 
 
-def _traffic(target: Target) -> Traffic:
+def traffic_of(target: Target) -> Traffic:
+    """The load of the run.
+
+    :raises UnsupportedError: there is none of ours.
+    """
     if target.traffic is None:
         raise UnsupportedError("there is no load of drillbook whose rate could change", hint="use `drillbook run`")
     return target.traffic

@@ -90,4 +90,18 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True, tag_field="command", tag="
     rate: float
 
 
-Command = Stop | Pace
+class Flood(msgspec.Struct, frozen=True, kw_only=True, tag_field="command", tag="flood"):
+    """A second load beside the first, from ``at`` to ``until`` (monotonic seconds), with prompts of its own."""
+
+    at: float
+    until: float
+    rate: float
+    """Requests a second."""
+    prompts: str
+    """A set's name."""
+    times: int
+    """How many texts of the set make one prompt."""
+    output_tokens: int
+
+
+Command = Stop | Pace | Flood

@@ -9,14 +9,18 @@ it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from drillbook import clock
+from drillbook.load import prompts as sets
 from drillbook.load import schedule
 from drillbook.load.client import Client, Prompt
-from drillbook.load.config import GeneratorConfig
+from drillbook.load.config import Flood, GeneratorConfig
 from drillbook.load.exchange import Exchange
 from drillbook.load.tally import Emit, Tally
+from drillbook.model.request import Stream
 
 TICK = 1.0
 LOOK = 0.25
@@ -25,15 +29,36 @@ PULSE = 0.05
 """Seconds between two looks at the event loop's own delay."""
 
 
+@dataclass
+class Source:
+    """One load of those that a generator sends: when its requests are due, and what they ask."""
+
+    name: str
+    stream: Stream
+    table: schedule.Timetable
+    prompts: Iterator[Prompt]
+    output_tokens: int
+    until: float = math.inf
+    """Monotonic seconds from which on nothing more is sent."""
+
+
 class OpenLoop:
-    """Runs one schedule against one client and emits records as they end, and a tick each second."""
+    """Runs a schedule against one client and emits records as they end, and a tick each second."""
 
     def __init__(self, config: GeneratorConfig, client: Client, prompts: Sequence[Prompt], emit: Emit) -> None:
         self._config = config
         self._client = client
-        self._prompts = prompts
         self._tally: Tally[asyncio.Task[None]] = Tally(config, emit)
-        self._table = schedule.Timetable(config.rate, config.arrivals, config.seed)
+        picks = schedule.choices(len(prompts), config.seed)
+        self._load = Source(
+            name=config.writer,
+            stream=Stream.LOAD,
+            table=schedule.Timetable(config.rate, config.arrivals, config.seed),
+            prompts=(prompts[pick] for pick in picks),
+            output_tokens=config.output_tokens,
+        )
+        self._sending: list[asyncio.Task[None]] = []
+        self._tasks: asyncio.TaskGroup | None = None
         self._start = 0.0
         self._stopped = asyncio.Event()
         self._fault: BaseException | None = None
@@ -47,9 +72,11 @@ class OpenLoop:
         """
         async with asyncio.TaskGroup() as tasks:
             beats = [tasks.create_task(self._tick()), tasks.create_task(self._pulse())]
-            sending = tasks.create_task(self._send(start))
+            self._tasks, self._start = tasks, start
+            self._sending.append(tasks.create_task(self._send(self._load, start)))
             await self._stopped.wait()
-            sending.cancel()
+            for sending in self._sending:
+                sending.cancel()
             while self._tally.in_flight:
                 await asyncio.wait(self._tally.in_flight)
             for beat in beats:
@@ -66,24 +93,41 @@ class OpenLoop:
 
     def pace(self, at: float, rate: float) -> None:
         """From ``at`` (monotonic seconds) on, ``rate`` arrivals a second."""
-        self._table.change(at - self._start, rate)
+        self._load.table.change(at - self._start, rate)
 
-    async def _send(self, start: float) -> None:
-        self._start = start
-        for number, pick in enumerate(schedule.choices(len(self._prompts), self._config.seed)):
+    def flood(self, order: Flood, prompts: Sequence[Prompt]) -> None:
+        """Send a second load beside the first, as ordered, and count it apart."""
+        if self._tasks is None or self._stopped.is_set():
+            return
+        seed = self._config.seed + len(self._sending)
+        source = Source(
+            name=f"{self._config.writer}-flood-{len(self._sending)}",
+            stream=Stream.FLOOD,
+            table=schedule.Timetable(order.rate, self._config.arrivals, seed),
+            prompts=sets.distinct(prompts, order.times, schedule.choices(len(prompts), seed)),
+            output_tokens=order.output_tokens,
+            until=order.until,
+        )
+        self._sending.append(self._tasks.create_task(self._send(source, order.at)))
+
+    async def _send(self, source: Source, start: float) -> None:
+        for number, prompt in enumerate(source.prompts):
             # Behind schedule this only lets others run: what was sent gets on the wire before the next one.
             await asyncio.sleep(0)
-            while (wait := start + self._table.due - clock.monotonic()) > 0:  # noqa: ASYNC110 - when it is due may move
+            if start + source.table.due >= source.until:
+                return
+            while (wait := start + source.table.due - clock.monotonic()) > 0:  # noqa: ASYNC110 - when it is due may move
                 await asyncio.sleep(min(wait, LOOK))
-            self._arrive(number, start + self._table.due, self._prompts[pick])
-            self._table.step()
+            self._arrive(source, number, start + source.table.due, prompt)
+            source.table.step()
 
-    def _arrive(self, number: int, due: float, prompt: Prompt) -> None:
+    def _arrive(self, source: Source, number: int, due: float, prompt: Prompt) -> None:
         exchange = self._client.exchange(
             prompt,
             scheduled=due,
-            request_id=f"{self._config.writer}-{number}",
-            output_tokens=self._config.output_tokens,
+            request_id=f"{source.name}-{number}",
+            stream_kind=source.stream,
+            output_tokens=source.output_tokens,
         )
         if self._tally.full:
             self._tally.forgo(exchange)

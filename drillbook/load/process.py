@@ -16,9 +16,9 @@ from typing import ClassVar, Self
 
 import msgspec
 
-from drillbook.errors import DrillbookError, Exit, UsageError
+from drillbook.errors import DrillbookError, Exit, UnsupportedError, UsageError
 from drillbook.load import prompts
-from drillbook.load.config import GeneratorConfig, Pace, Stop
+from drillbook.load.config import Flood, GeneratorConfig, Pace, Stop
 from drillbook.model.events import Line, LoadTicked
 
 READY = 30.0
@@ -140,7 +140,20 @@ class Generator:
         """From ``at`` (monotonic seconds) on, ``rate`` arrivals a second."""
         self._order(Pace(at=at, rate=rate))
 
-    def _order(self, order: GeneratorConfig | Stop | Pace) -> None:
+    def flood(self, *, at: float, until: float, rate: float, prompts: str, times: int, output_tokens: int) -> None:
+        """Send a second load beside the first: see ``Flood``.
+
+        Raises:
+            UnsupportedError: this generator sends one load only.
+
+        """
+        if self.module != Generator.module:
+            raise UnsupportedError(f"{self.what} sends one load only", hint="use `load: {engine: drillbook}`")
+        self._order(
+            Flood(at=at, until=until, rate=rate, prompts=prompts, times=times, output_tokens=output_tokens)
+        )
+
+    def _order(self, order: GeneratorConfig | Stop | Pace | Flood) -> None:
         assert self._process.stdin is not None
         if self._process.returncode is None:
             with contextlib.suppress(ConnectionError):  # it died this instant; the watch tells

@@ -7,6 +7,8 @@ alone, so that data sets can be used as they are.
 from __future__ import annotations
 
 import difflib
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -53,6 +55,17 @@ def read(name: str) -> list[str | list[dict[str, str]]]:
             f"{hint}the sets are {', '.join(names())}; a set of your own is a file that ends in .jsonl",
         )
     return _parse((resources.files(__package__) / "prompts" / f"{name}.jsonl").read_bytes(), f"{name}.jsonl")
+
+
+def distinct(rows: Sequence[str | Sequence[Mapping[str, str]]], times: int, picks: Iterable[int]) -> Iterator[str]:
+    """Prompts of ``times`` texts each, none of which begins as another does: a prefix cache has nothing of them."""
+    chosen = iter(picks)
+    for number in itertools.count(1):
+        yield "\n\n".join([f"Case {number}.", *(_text(rows[next(chosen)]) for _ in range(times))])
+
+
+def _text(row: str | Sequence[Mapping[str, str]]) -> str:
+    return row if isinstance(row, str) else "\n\n".join(message["content"] for message in row)
 
 
 def _bytes(path: Path) -> bytes:

@@ -25,7 +25,7 @@ from drillbook import clock
 from drillbook.errors import DrillbookError, Exit, UsageError
 from drillbook.load import prompts
 from drillbook.load.client import Client
-from drillbook.load.config import Command, GeneratorConfig, Pace, Stop
+from drillbook.load.config import Command, Flood, GeneratorConfig, Pace, Stop
 from drillbook.load.generator import OpenLoop
 from drillbook.load.outbox import Outbox
 from drillbook.model.events import Noted
@@ -95,6 +95,8 @@ async def obey(orders: asyncio.StreamReader, load: Load) -> None:
         match msgspec.json.decode(line, type=Command):
             case Pace(at=at, rate=rate):
                 load.pace(at, rate)
+            case Flood() as order if isinstance(load, OpenLoop):
+                load.flood(order, prompts.read(order.prompts))
             case Stop(drain=drain):
                 load.stop(drain)
     load.stop(0.0)

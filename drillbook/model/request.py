@@ -33,6 +33,8 @@ class Stream(enum.StrEnum):
     """Why it was sent. SLIs of the load ignore the others."""
 
     LOAD = "load"
+    FLOOD = "flood"
+    """A second load, which a fault sends: it harms the users of the first."""
     ATTACK = "attack"
     VERIFY = "verify"
 

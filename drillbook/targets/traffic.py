@@ -18,3 +18,11 @@ class Traffic(Protocol):
 
     def pace(self, at: float, rate: float) -> None:
         """From ``at`` (monotonic seconds) on, ``rate`` arrivals a second."""
+
+    def flood(self, *, at: float, until: float, rate: float, prompts: str, times: int, output_tokens: int) -> None:
+        """Send a second load beside the first, counted apart: ``rate`` a second between two monotonic moments.
+
+        ``prompts`` is a set of which ``times`` texts make one prompt.
+
+        :raises UnsupportedError: what sends the load sends only one.
+        """

@@ -53,7 +53,7 @@ CLASSES = {
     ),
     "gpus": FaultClass("An engine loses its GPU, and its node counts one less.", {"gpu-lost": {}}),
 }
-NONE = ("load-surge", "metrics-gone")
+NONE = ("load-surge", "prompt-flood", "metrics-gone")
 """Faults that touch nothing of the target; and the one whose object is in a namespace that only its users know."""
 
 

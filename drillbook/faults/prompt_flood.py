@@ -1,0 +1,97 @@
+"""prompt-flood: somebody sends long prompts beside the users, whose short ones share the engines' batches with them.
+
+Nothing of the target is touched, so there is nothing to undo at it: the flood ends with its ``for``, or with the run.
+Each prompt begins differently, so that no prefix cache makes it cheap. Its requests are counted apart from the users'.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Literal
+
+from pydantic import Field
+
+from drillbook import clock
+from drillbook.faults.fault import Bite, Draw, Fault, Injected, Record
+from drillbook.faults.load_surge import ENOUGH, LOOK_SECONDS, traffic_of
+from drillbook.model.experiment import Duration, Rate, Step
+from drillbook.model.plan import BlastRadius, PlannedFault
+from drillbook.targets.target import Target
+
+
+class PromptFloodStep(Step):
+    """Send a second load of long prompts."""
+
+    fault: Literal["prompt-flood"]
+    for_: Duration = 30.0
+    rate: Rate
+    """Of the flood alone; the load goes on beside it."""
+    prompts: Literal["chat", "long", "short"] = "long"
+    """The set whose texts they are made of."""
+    times: int = Field(default=4, ge=1, le=1000)
+    """How many texts of the set make one prompt. The set ``long`` has about 400 tokens a text."""
+    output_tokens: int = Field(default=16, ge=1, le=100_000)
+
+
+class PromptFlood:
+    """See the module."""
+
+    name = "prompt-flood"
+    summary = "send long prompts beside the load, counted apart from it; nothing of the target is touched"
+    step = PromptFloodStep
+
+    async def plan(self, step: PromptFloodStep, index: int, target: Target, draw: Draw) -> PlannedFault:
+        words = f"{step.times} texts of the set {step.prompts!r} each, {step.output_tokens} tokens wanted"
+        return PlannedFault(
+            id=f"{index}-{self.name}",
+            fault=self.name,
+            at=step.at,
+            hold=step.for_,
+            summary=f"send {step.rate:g} prompts a second beside the load ({words})",
+            targets=(),
+            calls=(),
+            undo=(),
+            undo_summary="no more of them; nothing of the target was touched",
+            radius=BlastRadius(pods=0, gpus=0, role_total=len(await target.pods("engine")), capacity_left=1.0),
+            options={
+                "rate": step.rate,
+                "prompts": step.prompts,
+                "times": step.times,
+                "output_tokens": step.output_tokens,
+            },
+        )
+
+    async def inject(self, planned: PlannedFault, target: Target, record: Record) -> Injected:
+        traffic, options = traffic_of(target), planned.options
+        await record(())
+        now, rate = clock.monotonic(), float(str(options["rate"]))
+        traffic.flood(
+            at=now,
+            until=now + (planned.hold or 0.0),
+            rate=rate,
+            prompts=str(options["prompts"]),
+            times=int(str(options["times"])),
+            output_tokens=int(str(options["output_tokens"])),
+        )
+        return Injected(f"{rate:g}/s are sent beside the load's {traffic.rate:g}/s", seen={"at": now})
+
+    async def verify(self, planned: PlannedFault, injected: Injected, target: Target, seconds: float) -> Bite:
+        """Seen by the generator's count of all that it sent: the load's own share of it is known."""
+        traffic, rate = traffic_of(target), float(str(planned.options["rate"]))
+        until = clock.monotonic() + min(seconds, planned.hold or seconds)
+        first: tuple[float, int] | None = None
+        detail = "the load generator told nothing"
+        while clock.monotonic() < until:
+            at, sent = traffic.sent
+            if first is None and at > injected.seen["at"]:
+                first = (at, sent)
+            if first is not None and at > first[0]:
+                more = (sent - first[1]) / (at - first[0]) - traffic.rate
+                detail = f"{more:.3g} requests a second were sent beside the load's, {rate:g} were wanted"
+                if more > rate / 2 and (at - first[0]) * (rate + traffic.rate) >= min(ENOUGH, rate * seconds / 3):
+                    return Bite(True, detail)
+            await asyncio.sleep(LOOK_SECONDS)
+        return Bite(False, detail)
+
+
+FAULT: Fault = PromptFlood()
