@@ -65,6 +65,14 @@ _CANARY = """\
             templates: [{templateName: engine-is-well}]
             args: [{name: canary-hash, valueFrom: {podTemplateHashValue: Latest}}]
 """
+_GUARDED = """\
+    canary:
+      canaryService: guardrail-gateway-canary
+      steps:
+        - setWeight: 50
+        - pause: {duration: 5}
+        - analysis: {templates: [{templateName: rails-hold}]}
+"""
 LAYOUTS = {
     "production-stack": Layout(("production-stack.yaml",), "production-stack", {"sim": 3, "vllm": 2}),
     "distributed": Layout(("distributed.yaml",), "leaderworkerset", {"sim": 1, "vllm": 1}, pods=2),
@@ -95,6 +103,16 @@ LAYOUTS = {
              "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata:\n  name: vllm-tiny-llama"),
             ("  progressDeadlineSeconds: 1200\n", "  progressDeadlineSeconds: 15\n  progressDeadlineAbort: true\n"),
             ("    type: RollingUpdate\n    rollingUpdate: {maxSurge: 100%, maxUnavailable: 0}\n", _CANARY),
+        ),
+    ),
+    "guarded-canary": Layout(
+        ("production-stack.yaml", "guardrailed.yaml", "guarded-canary.yaml"), "guardrailed", {"sim": 2, "vllm": 1},
+        front="guardrail-gateway-service",
+        words=(
+            ("apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: guardrail-gateway\n",
+             "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata:\n  name: guardrail-gateway\n"),
+            ("  replicas: 1\n  selector:\n    matchLabels: *gateway-labels\n",
+             f"  replicas: 2\n  strategy:\n{_GUARDED}  selector:\n    matchLabels: *gateway-labels\n"),
         ),
     ),
 }  # fmt: skip
