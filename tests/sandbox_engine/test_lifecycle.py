@@ -51,7 +51,20 @@ def test_a_cost_that_is_no_duration_is_refused_with_what_is_allowed() -> None:
 def test_a_kv_cache_too_small_for_one_request_ends_the_start_with_1() -> None:
     ended = run("--num-gpu-blocks-override", "3")
     assert ended.returncode == 1
-    assert "KV cache holds 48 tokens" in ended.stdout
+    assert "KV cache holds 32 tokens" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("--no-enable-chunked-prefill", "--max-num-batched-tokens", "512"), "a longer prompt would never run"),
+        (("--max-num-batched-tokens", "128"), "must be at least max_num_seqs (256)"),
+    ],
+)
+def test_a_step_that_could_never_hold_a_request_ends_the_start_with_1(words: tuple[str, ...], why: str) -> None:
+    ended = run(*words)
+    assert ended.returncode == 1
+    assert why in ended.stdout
 
 
 def test_a_port_in_use_ends_the_start_with_1() -> None:
@@ -144,7 +157,7 @@ async def terminated(server: Server) -> tuple[int, object, str]:
 
 
 async def test_a_small_kv_cache_preempts_and_says_so_in_the_metrics(launch: Launch) -> None:
-    server = await launch("--num-gpu-blocks-override", "64", sim="step=1ms")
+    server = await launch("--num-gpu-blocks-override", "65", sim="step=1ms")
     streams = [Stream() for _ in range(4)]
     await asyncio.gather(*(server.stream(one, 400, 20) for one in streams))
     assert all(sum(shape(event).startswith("token") for event in one.events) == 400 for one in streams)

@@ -35,6 +35,10 @@ def parser() -> argparse.ArgumentParser:
     add("--max-model-len", type=length, default=None, help="longest prompt and answer together, in tokens; 1k is 1000")
     add("--max-num-seqs", type=length, default=256, help="requests that run together")
     add("--max-num-batched-tokens", type=length, default=2048, help="tokens of one step")
+    switch = argparse.BooleanOptionalAction
+    add("--enable-chunked-prefill", action=switch, default=True, help="cut prompts to the tokens of a step")
+    add("--long-prefill-token-threshold", type=length, default=0, help="most tokens of one prompt in a step")
+    add("--scheduler-reserve-full-isl", action=switch, default=True, help="admit only what finds room as a whole")
     add("--max-num-queued-reqs", type=length, default=None, help="requests taken at once, waiting and running")
     add("--max-num-queued-tokens", type=length, default=None, help="prompt tokens taken that have no answer yet")
     add("--block-size", type=int, default=16, help="tokens of one KV cache block")

@@ -15,7 +15,7 @@ from drillbook.sandbox.engine import log, wire
 from drillbook.sandbox.engine.executor import Executor, ExecutorError, StepFailedError
 from drillbook.sandbox.engine.group import Group
 from drillbook.sandbox.engine.kv_cache import KVCache
-from drillbook.sandbox.engine.scheduler import Batch, Scheduler
+from drillbook.sandbox.engine.scheduler import Batch, Limits, Scheduler
 from drillbook.sandbox.engine.settings import Settings
 from drillbook.sandbox.engine.worker import pair
 
@@ -26,8 +26,7 @@ class Capacity:
 
     blocks: int
     block_size: int
-    max_sequences: int
-    max_batched_tokens: int
+    limits: Limits
 
 
 class EngineCore:
@@ -37,9 +36,7 @@ class EngineCore:
         self._settings = settings
         self._client = client
         cache = KVCache(capacity.blocks, capacity.block_size)
-        self._scheduler = Scheduler(
-            cache, max_sequences=capacity.max_sequences, max_batched_tokens=capacity.max_batched_tokens
-        )
+        self._scheduler = Scheduler(cache, capacity.limits)
         self._executor = Executor(settings, group)
         self._draining = False
         self._terminated = False

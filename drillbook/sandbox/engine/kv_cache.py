@@ -4,18 +4,24 @@ from __future__ import annotations
 
 
 class KVCache:
-    """Block accounting; no prefix is ever shared."""
+    """Block accounting; no prefix is ever shared. One of the blocks stands for nothing (vLLM's null block): it is never
+    given out.
+    """
 
     def __init__(self, blocks: int, block_size: int) -> None:
-        self.blocks = blocks
+        self.blocks = blocks - 1
         self.block_size = block_size
         self._held: dict[str, int] = {}
-        self._free = blocks
+        self._free = self.blocks
 
     @property
     def usage(self) -> float:
         """Share of blocks in use, 0 to 1."""
         return 1 - self._free / self.blocks
+
+    def fits(self, tokens: int) -> bool:
+        """Whether a new sequence of so many tokens would find room."""
+        return -(-tokens // self.block_size) <= self._free
 
     def grow(self, sequence: str, tokens: int) -> bool:
         """Have blocks for ``tokens`` tokens of a sequence; False, and nothing taken, where too few are free."""

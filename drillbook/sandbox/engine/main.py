@@ -26,6 +26,7 @@ from drillbook.sandbox.engine.http_series import HTTPSeries, ProcessSeries
 from drillbook.sandbox.engine.http_server import HTTPServer
 from drillbook.sandbox.engine.metrics import Registry
 from drillbook.sandbox.engine.routes import VERSION, Routes
+from drillbook.sandbox.engine.scheduler import Limits
 from drillbook.sandbox.engine.series import EngineSeries
 from drillbook.sandbox.engine.settings import Settings
 from drillbook.sandbox.engine.worker import pair
@@ -53,8 +54,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     log.info("api_utils.py", f"vLLM API server version {VERSION} (simulated by drillbook), model {given.model}")
     for name in given.ignored:
         log.info("api_utils.py", f"{name} has no effect on a simulated engine")
-    if given.num_gpu_blocks_override * given.block_size < given.max_model_len:
-        held = given.num_gpu_blocks_override * given.block_size
+    if refusal := impossible(given):
+        log.error("launcher.py", refusal)
+        return 1
+    held = (given.num_gpu_blocks_override - 1) * given.block_size
+    if held < given.max_model_len:
         log.error(
             "core.py",
             f"KV cache holds {held} tokens, one request may need {given.max_model_len}: raise the "
@@ -78,6 +82,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     return asyncio.run(serve(given, settings, engine, sock))
 
 
+def impossible(given: Namespace) -> str:
+    """Why vLLM's scheduler refuses these arguments; empty where it takes them."""
+    tokens = given.max_num_batched_tokens
+    if not given.enable_chunked_prefill and tokens < given.max_model_len:
+        return (
+            f"max_num_batched_tokens ({tokens}) is smaller than max_model_len ({given.max_model_len}): without chunked "
+            "prefill a longer prompt would never run"
+        )
+    if tokens < given.max_num_seqs:
+        return f"max_num_batched_tokens ({tokens}) must be at least max_num_seqs ({given.max_num_seqs})"
+    return ""
+
+
 def failed() -> int:
     """The engine never came up: vLLM's words, and its exit code."""
     log.error("utils.py", "Engine core initialization failed. See root cause above.")
@@ -90,8 +107,13 @@ def start_engine(given: Namespace, settings: Settings, group: Group, listening: 
     capacity = Capacity(
         blocks=given.num_gpu_blocks_override,
         block_size=given.block_size,
-        max_sequences=given.max_num_seqs,
-        max_batched_tokens=given.max_num_batched_tokens,
+        limits=Limits(
+            sequences=given.max_num_seqs,
+            tokens=given.max_num_batched_tokens,
+            chunked=given.enable_chunked_prefill,
+            long_prefill=given.long_prefill_token_threshold,
+            whole_input=given.scheduler_reserve_full_isl,
+        ),
     )
     core = EngineCore(settings, capacity, group, wire.Channel(theirs))
     pid = process.spawn("EngineCore", core.run, keep=theirs, close=[ours, listening])

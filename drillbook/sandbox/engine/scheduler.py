@@ -1,8 +1,11 @@
-"""Continuous batching as vLLM V1 does it: every step runs each running sequence once and admits waiting ones.
+"""Continuous batching as vLLM 0.32 does it: every step runs each running sequence once and admits waiting ones.
 
-Running sequences come first; new ones are admitted in order while sequences, batched tokens and KV blocks allow. When a
-running sequence needs a block and none is free, the latest admitted one is preempted: it loses its blocks, goes to the
-head of the queue and is recomputed from its first token (vLLM counts it in ``vllm:num_preemptions_total``).
+A step has a budget of tokens (``--max-num-batched-tokens``), and prompts are cut to fit into it: a long one is computed
+over several steps, in each of which all that decode go on (chunked prefill). A step is as long as its tokens make it:
+the budget is what bounds how long others wait for their next token. Running sequences come first; new ones are admitted
+in order while sequences, budget and KV blocks allow, and only where their whole input finds room. When a running
+sequence needs a block and none is free, the latest admitted one is preempted: it loses its blocks, goes to the head of
+the queue and is recomputed from its first token (``vllm:num_preemptions_total``). In such a step none is admitted.
 """
 
 from __future__ import annotations
@@ -57,13 +60,28 @@ class Batch:
         return sum(count for sequence, count in self.parts if sequence.computed + 1 < sequence.known)
 
 
+@dataclass(frozen=True)
+class Limits:
+    """vLLM's flags that bound a step."""
+
+    sequences: int
+    """``--max-num-seqs``."""
+    tokens: int
+    """``--max-num-batched-tokens``."""
+    chunked: bool = True
+    """``--enable-chunked-prefill``: without it a prompt waits for a step that has room for all of it."""
+    long_prefill: int = 0
+    """``--long-prefill-token-threshold``: most tokens of one prompt in a step, where others are there too; 0: all."""
+    whole_input: bool = True
+    """``--scheduler-reserve-full-isl``: admit a prompt only where all of it finds room, not only its first chunk."""
+
+
 class Scheduler:
     """Waiting and running sequences, and what runs next."""
 
-    def __init__(self, cache: KVCache, *, max_sequences: int, max_batched_tokens: int) -> None:
+    def __init__(self, cache: KVCache, limits: Limits) -> None:
         self.cache = cache
-        self.max_sequences = max_sequences
-        self.max_batched_tokens = max_batched_tokens
+        self.limits = limits
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []
 
@@ -90,11 +108,13 @@ class Scheduler:
     def schedule(self, now: float) -> Batch:
         """Choose the next step's work. ``now``: monotonic seconds."""
         batch = Batch()
-        budget = self.max_batched_tokens
+        budget = self.limits.tokens
+        alone = len(self.running) + len(self.waiting) == 1
+        most = budget if alone or not self.limits.long_prefill else self.limits.long_prefill
         index = 0
         while index < len(self.running) and budget:
             sequence = self.running[index]
-            count = min(sequence.known - sequence.computed, budget)
+            count = min(sequence.known - sequence.computed, most, budget)
             while not self.cache.grow(sequence.id, sequence.computed + count):
                 victim = self.running.pop()
                 self._preempt(victim)
@@ -105,9 +125,14 @@ class Scheduler:
                 batch.parts.append((sequence, count))
                 budget -= count
                 index += 1
-        while self.waiting and budget and not batch.preempted and len(self.running) < self.max_sequences:
+        while self.waiting and budget and not batch.preempted and len(self.running) < self.limits.sequences:
             sequence = self.waiting[0]
-            count = min(sequence.known, budget)
+            count = min(sequence.known, most)
+            if count > budget and not self.limits.chunked:
+                break
+            count = min(count, budget)
+            if self.limits.whole_input and not self.cache.fits(sequence.known):
+                break
             if not self.cache.grow(sequence.id, count):
                 break
             self.running.append(self.waiting.popleft())
