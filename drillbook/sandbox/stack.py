@@ -88,6 +88,13 @@ LAYOUTS = {
         ("production-stack.yaml", "autoscaled.yaml"), "production-stack", {"sim": 2, "vllm": 1},
         settings=(("hpa_sync_period", 2.0), ("hpa_downscale_stabilization", 20)),
     ),
+    "small-cache": Layout(
+        ("production-stack.yaml",), "production-stack", {"sim": 2, "vllm": 1},
+        words=(
+            ("            - --max-num-seqs=64\n",
+             "            - --max-num-seqs=64\n            - --num-gpu-blocks-override=161\n"),  # 2560 tokens
+        ),
+    ),
     "undoing": Layout(
         ("production-stack.yaml",), "production-stack", {"sim": 3, "vllm": 2},
         words=(
