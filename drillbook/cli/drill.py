@@ -96,6 +96,8 @@ def show_plan(plan: Plan) -> None:
     click.echo(f"target        {plan.target}")
     click.echo(f"baseline      {plan.baseline:g}s, then at most {plan.observe:g}s of observation")
     click.echo(f"requests      about {plan.expected_requests} at most, sent by {plan.engine}")
+    for call in plan.load:
+        click.echo(f"  call        {call.verb} {call.path}  ({call.why}, and take it away at the end)")
     for attack in plan.attacks:
         click.echo(f"attacks       {attack}")
     for fault in plan.faults:

@@ -33,6 +33,7 @@ from drillbook.load.config import GeneratorConfig
 from drillbook.load.process import Generator
 from drillbook.model.events import Phase, PhaseStarted, Planned, RunStarted
 from drillbook.model.plan import Plan
+from drillbook.model.undo import LOAD, UndoEntry
 from drillbook.model.verdict import RunStatus, UndoState
 from drillbook.probes.collectors import observers
 from drillbook.probes.collectors.evidence import EvidenceKeeper
@@ -41,6 +42,7 @@ from drillbook.targets.target import Target
 from drillbook.undo import lease as leases
 from drillbook.undo.keeper import Keeper
 from drillbook.undo.record import FencedError, UndoStore
+from drillbook.undo.undo import undo_entry
 from drillbook.undo.watchdog_pod import WatchdogPod
 
 T = TypeVar("T")
@@ -104,7 +106,7 @@ async def drill(
             evidence = EvidenceKeeper(target.kube, folder, recorder.emit)
             looking = await observers(loaded.experiment, target, recorder.emit, evidence)
             store = await _enter(stack, _guarded(loaded, target, run_id, folder, lease, plans.is_pod(guard)))
-            load = target.traffic = await _enter(stack, _generator(loaded, target, folder, seed))
+            load = target.traffic = await _enter(stack, _generator(loaded, target, store, folder, seed))
             configs = await _attacks(loaded, target, folder, redact=redact)
             attackers = [await _enter(stack, Attacker(config)) for config in configs]
         point_latest(folder)
@@ -269,13 +271,22 @@ def _fence(lease: leases.TargetLease, keeper: Keeper) -> Callable[[], None]:
 
 
 @contextlib.asynccontextmanager
-async def _generator(loaded: Loaded, target: Target, folder: Path, seed: int) -> AsyncIterator[Generator]:
+async def _generator(
+    loaded: Loaded, target: Target, store: UndoStore, folder: Path, seed: int
+) -> AsyncIterator[Generator]:
     spec = loaded.experiment.load.model_copy(update={"seed": seed})
     config = GeneratorConfig.of(
         spec, folder=folder, base_url=await target.endpoint(), model=await target.model(), beside=loaded.path.parent
     )
-    async with engines.generator(spec, config) as generator:
-        yield generator
+    pods = await plans.load_pods(loaded.experiment, target, store.record.run_id)
+    if pods is not None:
+        await store.arm(UndoEntry(id=LOAD, fault=LOAD, operations=pods.undo))
+    try:
+        async with engines.generator(spec, config, pods) as generator:
+            yield generator
+    finally:
+        if any(entry.id == LOAD for entry in store.record.remaining):
+            await undo_entry(store, LOAD)
 
 
 async def _attacks(loaded: Loaded, target: Target, folder: Path, *, redact: bool) -> list[AttackerConfig]:

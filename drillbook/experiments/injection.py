@@ -10,7 +10,7 @@ from drillbook.experiments.recorder import Recorder
 from drillbook.faults.registry import FAULTS
 from drillbook.model.events import FaultChanged, FaultState, UndoRecorded
 from drillbook.model.plan import Plan, PlannedFault
-from drillbook.model.undo import EntryState, UndoEntry, UndoOperation
+from drillbook.model.undo import LOAD, EntryState, UndoEntry, UndoOperation
 from drillbook.model.verdict import UndoState
 from drillbook.probes.collectors.evidence import EvidenceKeeper
 from drillbook.targets.kube import REQUEST_SECONDS
@@ -122,19 +122,22 @@ class Injector:
             self._tell(fault.id, FaultState.UNDO_FAILED, str(error))
 
     async def undo_all(self) -> None:
-        """Close the record to injection, then undo what is still armed, last first. Never raises."""
+        """Close the record to injection, then undo what is still armed, last first. Never raises.
+
+        The load goes on: what sends it is taken away when all is settled, and looked at in ``verify_clean``.
+        """
         for step in self._steps:
             step.cancel()
         await asyncio.gather(*self._steps, return_exceptions=True)
         if self._striking:
             self._landed = clock.monotonic() + REQUEST_SECONDS
-        for entry in self._store.record.remaining:
+        for entry in self._faults_left():
             self._tell(entry.id, FaultState.UNDOING)
         try:
-            await undo_all(self._store, "runner", seconds=UNDO_SECONDS, tell=self._tell_undone)
+            await undo_all(self._store, "runner", seconds=UNDO_SECONDS, tell=self._tell_undone, sparing=LOAD)
         except Exception as error:  # noqa: BLE001 - also after a bug the rest of the run is told, and the watchdog goes on
             told = self._recorder.keep(error)
-            for entry in self._store.record.remaining:
+            for entry in self._faults_left():
                 self._tell(entry.id, FaultState.UNDO_FAILED, told)
 
     async def verify_clean(self) -> UndoState:
@@ -149,9 +152,14 @@ class Injector:
             return UndoState.REMAINS
         return UndoState.REMAINS if self._store.record.remaining else UndoState.CLEAN
 
+    def _faults_left(self) -> list[UndoEntry]:
+        return [entry for entry in self._store.record.remaining if entry.id != LOAD]
+
     def _tell_undone(self, entry: UndoEntry) -> None:
         state = AFTER_UNDO[entry.state]
-        if entry.operations and self._told.get(entry.id) is not state:
+        if entry.id == LOAD:
+            self._recorder.note(f"what sent the load: {entry.detail}")
+        elif entry.operations and self._told.get(entry.id) is not state:
             self._told[entry.id] = state
             self._tell(entry.id, state, entry.detail)
 

@@ -20,6 +20,7 @@ from drillbook.faults.fault import Draw
 from drillbook.faults.registry import FAULTS
 from drillbook.load import engines
 from drillbook.load.client import Client
+from drillbook.load.locust.pods import Pods
 from drillbook.model.events import PreflightChecked
 from drillbook.model.experiment import AttackSpec, Experiment
 from drillbook.model.plan import Permission, Plan, PlannedFault
@@ -70,21 +71,27 @@ async def make(loaded: Loaded, target: Target, *, run_id: str, seed: int) -> Pla
     for index, step in enumerate(experiment.method):
         faults.append(await FAULTS[step.fault].plan(step, index, target, draw))
     await blast.check(faults, experiment.limits, target)
+    pods = await load_pods(experiment, target, run_id)
+    needs = [*BASE_PERMISSIONS, *(need for fault in faults for need in fault.permissions)]
     return Plan(
         run_id=run_id,
         experiment=experiment.title,
         target=target.label,
         faults=tuple(faults),
-        permissions=tuple(
-            dict.fromkeys([*BASE_PERMISSIONS, *(need for fault in faults for need in fault.permissions)])
-        ),
+        permissions=tuple(dict.fromkeys([*needs, *(pods.permissions if pods else ())])),
         baseline=experiment.baseline,
         observe=experiment.observe,
         settle=experiment.settle,
         expected_requests=round(experiment.load.rate * longest(experiment)),
         engine=engines.told(experiment.load),
+        load=pods.calls if pods else (),
         attacks=tuple(_attack(spec, loaded) for spec in experiment.attacks),
     )
+
+
+async def load_pods(experiment: Experiment, target: Target, run_id: str) -> Pods | None:
+    """The pods that the load is sent from; None where it is sent from here."""
+    return await engines.pods(experiment.load, target, run_id=run_id, seconds=longest(experiment))
 
 
 def _attack(spec: AttackSpec, loaded: Loaded) -> str:
@@ -103,6 +110,8 @@ async def resolve(loaded: Loaded, target: Target, *, run_id: str, seed: int) -> 
         with target.one_look():
             plan = await make(loaded, target, run_id=run_id, seed=seed)
             checks = [await _permissions(plan.permissions, target), await _engines(target)]
+            if plan.load:
+                checks.append(await _asked("load", _sent_from(loaded.experiment, target)))
             if queries.needed(loaded.experiment) or target.spec.prometheus:
                 checks.append(await _asked("prometheus", _prometheus(loaded.experiment, target)))
             alone = await guard(target, "auto")
@@ -133,6 +142,8 @@ async def prepare(loaded: Loaded, target: Target, *, run_id: str, seed: int) -> 
     checks.append(await _asked("permissions", _permissions(needs, target)))
     checks.append(await _asked("engines", _engines(target)))
     checks.append(await _asked("endpoint", _answers(loaded, target)))
+    if plan is not None and plan.load:
+        checks.append(await _asked("load", _sent_from(loaded.experiment, target)))
     if queries.needed(loaded.experiment) or target.spec.prometheus:
         checks.append(await _asked("prometheus", _prometheus(loaded.experiment, target)))
     failed = [check for check in checks if not check.ok]
@@ -220,6 +231,14 @@ async def _prometheus(experiment: Experiment, target: Target) -> PreflightChecke
     source = await find(experiment, target)
     fine, detail = await answers(experiment, source)
     return PreflightChecked(name="prometheus", ok=fine or (source is None and target.simulated), detail=detail)
+
+
+async def _sent_from(experiment: Experiment, target: Target) -> PreflightChecked:
+    """Whether the target takes the pods of the load; nothing is made (a server-side dry run)."""
+    pods = await load_pods(experiment, target, "dry-run")
+    assert pods is not None
+    await pods.check()
+    return PreflightChecked(name="load", ok=True, detail=f"pods are taken; they reach the target at {pods.url}")
 
 
 async def _answers(loaded: Loaded, target: Target) -> PreflightChecked:

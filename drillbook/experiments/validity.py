@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from drillbook.experiments.sentences import seconds
 from drillbook.load import slis
-from drillbook.load.locust.config import SATURATED
+from drillbook.load.locust.config import DRIFTED, SATURATED
 from drillbook.model.events import FaultChanged, FaultState, LoadTicked, Noted, Phase
 from drillbook.model.experiment import Experiment
 from drillbook.model.history import Span
@@ -85,13 +85,13 @@ def _instruments(index: Indexed) -> str:
 def _load(index: Indexed, experiment: Experiment) -> Iterator[Finding]:
     start = index.spans.get(Phase.BASELINE)
     window = Span(start.start if start else index.origin, index.watched_until)
-    sent = [request for request in index.users if request.scheduled in window]
-    yield check("requests were sent", "" if sent else "no request was sent", f"{len(sent)} requests were sent")
-    if not sent:
+    begin, end = window.start, window.end
+    lags = sorted([one.sent - due for one in index.users if begin <= (due := one.scheduled) < end])
+    yield check("requests were sent", "" if lags else "no request was sent", f"{len(lags)} requests were sent")
+    if not lags:
         return
-    lags = sorted(max(0.0, request.sent - request.scheduled) for request in sent)
     limit = experiment.load.max_lag
-    p99 = slis.quantile(lags, 0.99) or 0.0
+    p99 = max(0.0, slis.quantile(lags, 0.99) or 0.0)
     figure = f"{seconds(p99)} at the 99th percentile, {seconds(limit)} allowed"
     why = ""
     if p99 > limit:
@@ -101,14 +101,14 @@ def _load(index: Indexed, experiment: Experiment) -> Iterator[Finding]:
     yield check("the generator kept its schedule", why or _saturation(index), f"lag {figure}")
     yield check("the generator was alive throughout", _ticks(index, window), "it told so every second")
     expected = experiment.load.rate * window.length
-    few = len(sent) < LEAST_SENT * expected - 3 * math.sqrt(expected)
-    why = f"only {len(sent)} of about {expected:.0f} scheduled requests are on record" if few else ""
-    yield check("all requests are on record", why, f"{len(sent)} of about {expected:.0f}")
+    few = len(lags) < LEAST_SENT * expected - 3 * math.sqrt(expected)
+    why = f"only {len(lags)} of about {expected:.0f} scheduled requests are on record" if few else ""
+    yield check("all requests are on record", why, f"{len(lags)} of about {expected:.0f}")
 
 
 def _saturation(index: Indexed) -> str:
-    """What a generator said of itself that its lag need not show: tokens are timed late on a core that is full."""
-    return next((note.text for _, note in index.events(Noted) if note.text.startswith(SATURATED)), "")
+    """What a generator said of itself that its lag need not show: its core is full, or its clock drifted."""
+    return next((note.text for _, note in index.events(Noted) if note.text.startswith((SATURATED, DRIFTED))), "")
 
 
 def _ticks(index: Indexed, window: Span) -> str:
@@ -131,7 +131,7 @@ def _engines_worked(index: Indexed) -> Iterator[Finding]:
     for moment, event in index.observed.get(ITERATIONS, ()):
         if event.value is not None and moment < index.watched_until:
             counters.setdefault(label(event), []).append(event.value)
-    answered = sum(request.outcome is Outcome.OK for request in index.users)
+    answered = index.outcomes.count(Outcome.OK)
     long_enough = any(len(values) > 2 for values in counters.values())
     if not long_enough or not answered:
         return

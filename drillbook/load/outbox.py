@@ -30,12 +30,14 @@ FAREWELL = 5.0
 class Outbox:
     """Use it as ``async with Outbox("load", path) as outbox``; ``put`` never waits.
 
+    Without a path the parent alone has the lines, and keeps them.
+
     Raises:
         OSError: the file exists already, or cannot be made.
 
     """
 
-    def __init__(self, writer: str, path: Path) -> None:
+    def __init__(self, writer: str, path: Path | None) -> None:
         self._writer = writer
         self._path = path
         self._seq = 0
@@ -43,10 +45,11 @@ class Outbox:
         self._for_file = bytearray()
         self._for_pipe = bytearray()
         self._trouble = self._told = ""
-        self._full = False
+        self._full = path is None
 
     async def __aenter__(self) -> Self:
-        self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+        if self._path is not None:
+            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
         loop = asyncio.get_running_loop()
         self._gone = asyncio.Event()
         self._pipe, _ = await loop.connect_write_pipe(lambda: _Hangup(self._gone), sys.stdout)
@@ -59,9 +62,10 @@ class Outbox:
         for pump in self._pumps:
             pump.cancel()
         await asyncio.wait(self._pumps)
-        await asyncio.to_thread(self._write_file)
-        await asyncio.to_thread(self._sync)
-        self._tell()
+        if self._path is not None:
+            await asyncio.to_thread(self._write_file, self._path)
+            await asyncio.to_thread(self._sync, self._path)
+            self._tell()
         self._write_pipe()
         self._pipe.close()  # after its buffer is empty
         try:
@@ -95,8 +99,8 @@ class Outbox:
     async def _pump_file(self) -> None:
         while True:
             await asyncio.sleep(FLUSH)
-            if self._for_file:
-                await asyncio.to_thread(self._write_file)
+            if self._for_file and self._path is not None:
+                await asyncio.to_thread(self._write_file, self._path)
                 self._tell()
 
     def _write_pipe(self) -> None:
@@ -104,7 +108,7 @@ class Outbox:
             self._pipe.write(bytes(self._for_pipe))
         self._for_pipe.clear()
 
-    def _write_file(self) -> None:
+    def _write_file(self, path: Path) -> None:
         """Write what waits; in a thread. ``put`` may add behind it meanwhile."""
         waiting = bytes(self._for_file)
         written = 0
@@ -112,16 +116,16 @@ class Outbox:
             while written < len(waiting):
                 written += os.write(self._file, waiting[written : written + (1 << 20)])
         except OSError as error:
-            self._trouble = self._trouble or f"{self._path.name} cannot be written: {error.strerror}"
+            self._trouble = self._trouble or f"{path.name} cannot be written: {error.strerror}"
         finally:
             del self._for_file[:written]
 
-    def _sync(self) -> None:
+    def _sync(self, path: Path) -> None:
         try:
             os.fsync(self._file)
             os.close(self._file)
         except OSError as error:
-            self._trouble = self._trouble or f"{self._path.name} cannot be synced: {error.strerror}"
+            self._trouble = self._trouble or f"{path.name} cannot be synced: {error.strerror}"
 
     def _tell(self) -> None:
         """Say it once, not at every flush."""

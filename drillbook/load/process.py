@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import signal
-import sys
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
 
 import msgspec
 
 from drillbook.errors import DrillbookError, Exit, UnsupportedError, UsageError
-from drillbook.load import prompts
+from drillbook.load import child, prompts
+from drillbook.load.child import Launch
 from drillbook.load.config import Flood, GeneratorConfig, Pace, Stop
 from drillbook.model.events import Line, LoadTicked
 
@@ -26,7 +23,6 @@ READY = 30.0
 GRACE = 10.0
 """Seconds beyond the drain until a generator that was told to stop is killed."""
 _TAIL = 20
-_ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(eq=False)
@@ -53,8 +49,9 @@ class Generator:
     ends_by_itself: bool = False
     """Whether it may end before it is told to, because it has sent all there is."""
 
-    def __init__(self, config: GeneratorConfig) -> None:
+    def __init__(self, config: GeneratorConfig, launch: Launch = child.launch) -> None:
         self.config = config
+        self._launch = launch
         self.failure: str | None = None
         """Why it died, where it did."""
         self.sent: tuple[float, int] = (0.0, 0)
@@ -66,22 +63,13 @@ class Generator:
 
     @property
     def pid(self) -> int:
-        """The process, once it was started."""
+        """The process of this machine, once it was started."""
         return self._process.pid
 
     async def __aenter__(self) -> Self:
         self.check()
-        path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
-        self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", self.module),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": path},
-            start_new_session=True,
-        )
+        self._process = await self._launch(self.module, self.config)
         self._watching = asyncio.create_task(self._watch())
-        self._order(self.config)
         try:
             async with asyncio.timeout(READY):
                 await self._ready.wait()
@@ -92,7 +80,7 @@ class Generator:
             raise
         if self.failure:
             await self.stop(0)
-            raise self._error()
+            raise self.error()
         return self
 
     async def __aexit__(
@@ -105,7 +93,7 @@ class Generator:
             yield line
         self._lines.put_nowait(None)  # whoever iterates again finds the end again
         if self.failure:
-            raise self._error()
+            raise self.error()
 
     async def stop(self, drain: float = 5.0) -> None:
         """No more arrivals; give what is in flight ``drain`` seconds; return when the process has ended.
@@ -118,11 +106,11 @@ class Generator:
             async with asyncio.timeout(drain + GRACE):
                 await asyncio.shield(self._watching)
         except TimeoutError:
-            self._kill()
+            self._process.kill()
             self.failure = self.failure or "it did not end when told to, and was killed"
             await self._watching
         except asyncio.CancelledError:
-            self._kill()
+            self._process.kill()
             await self._watching
             raise
 
@@ -149,29 +137,18 @@ class Generator:
         """
         if self.module != Generator.module:
             raise UnsupportedError(f"{self.what} sends one load only", hint="use `load: {engine: drillbook}`")
-        self._order(
-            Flood(at=at, until=until, rate=rate, prompts=prompts, times=times, output_tokens=output_tokens)
-        )
+        self._order(Flood(at=at, until=until, rate=rate, prompts=prompts, times=times, output_tokens=output_tokens))
 
-    def _order(self, order: GeneratorConfig | Stop | Pace | Flood) -> None:
-        assert self._process.stdin is not None
-        if self._process.returncode is None:
-            with contextlib.suppress(ConnectionError):  # it died this instant; the watch tells
-                self._process.stdin.write(msgspec.json.encode(order) + b"\n")
-
-    def _kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+    def _order(self, order: Stop | Pace | Flood) -> None:
+        self._process.tell(msgspec.json.encode(order) + b"\n")
 
     async def _watch(self) -> None:
         """Read both pipes to their ends, then say how the process ended."""
-        assert self._process.stdout is not None
-        assert self._process.stderr is not None
         try:
             await asyncio.gather(self._read(self._process.stdout), self._overhear(self._process.stderr))
-            code = await self._process.wait()
-            if code != 0:
-                self.failure = self.failure or f"it died: {_manner(code)}"
+            died = await self._process.ended()
+            if died:
+                self.failure = self.failure or died
             elif not (self._told_to_stop or self.ends_by_itself):
                 self.failure = self.failure or "it ended without being told to"
         finally:
@@ -194,7 +171,8 @@ class Generator:
         while chunk := await pipe.read(1 << 16):
             self._complaints.extend(chunk.decode("utf-8", "replace").splitlines())
 
-    def _error(self) -> GeneratorError:
+    def error(self) -> GeneratorError:
+        """What is raised of its failure."""
         return GeneratorError(
             f"{self.what} {self.config.writer!r} cannot go on: {self.failure}",
             "\n".join(self._complaints) or f"its records up to then are in {self.config.path}",
@@ -209,9 +187,3 @@ def check_headers(config: GeneratorConfig) -> None:
                 f"the header {name} is to come from the environment variable {variable}, which is not set",
                 f"export {variable}=…",
             )
-
-
-def _manner(code: int) -> str:
-    if code < 0:
-        return f"killed by {signal.Signals(-code).name}"
-    return f"exit code {code}"

@@ -30,7 +30,8 @@ from drillbook.load.generator import OpenLoop
 from drillbook.load.outbox import Outbox
 from drillbook.model.events import Noted
 
-LINE_LIMIT = 1 << 20
+LINE_LIMIT = 2 * prompts.LARGEST
+"""Bytes of a line of orders: the first may carry a prompt file."""
 _PR_SET_PDEATHSIG = 1
 Config = TypeVar("Config", bound=GeneratorConfig)
 

@@ -173,11 +173,15 @@ class LoadSpec(FileModel):
     """What sends it: drillbook's own process, or Locust (``pip install 'drillbook[locust]'``)."""
     workers: int = Field(default=1, ge=1, le=64)
     """Of Locust: how many processes share the rate, under its master."""
+    place: Literal["processes", "pods"] = Field(default="processes", alias="in")
+    """Where they run: on the machine of the drill, or as pods of the target's cluster."""
 
     @model_validator(mode="after")
     def _can_share(self) -> Self:
         if self.workers > 1 and self.engine != "locust":
             raise ValueError("more than one worker needs `engine: locust`; drillbook's own generator is one process")
+        if self.place == "pods" and self.engine != "locust":
+            raise ValueError("`in: pods` needs `engine: locust`; drillbook's own generator runs where the drill does")
         return self
 
 

@@ -78,6 +78,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     expected_requests: int
     engine: str = "drillbook"
     """What sends them, for people."""
+    load: tuple[Call, ...] = ()
+    """What is made for that at the target: the pods of the load, taken away at the end."""
     attacks: tuple[str, ...] = ()
     """Adversarial prompts that are sent meanwhile: which, and how fast."""
     warnings: tuple[str, ...] = ()

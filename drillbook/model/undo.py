@@ -99,6 +99,10 @@ really died leaves the pipe of its local watchdog at once, which does not wait f
 server beside engines that load their models (seen on two cores)."""
 
 
+LOAD = "load"
+"""The entry of what was made to send the load: no fault, and taken away after all that is."""
+
+
 class EntryState(enum.StrEnum):
     """One undo entry's life: ``armed`` before its fault is injected, then exactly one of the others."""
 

@@ -8,16 +8,16 @@ JSON go in and come out: 10,000 pods as the client's typed objects took 5.5 s an
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import aiohttp
 
 from drillbook.errors import UnreachableError
+from drillbook.targets import endpoint
 from drillbook.targets.answers import UnavailableError
 
 IN_CLUSTER = "in-cluster"
@@ -110,7 +110,7 @@ async def connect(kubeconfig: Path | None, context: str | None) -> Connection:
             f"cannot use the kubeconfig {place}{wanted}: {error}",
             hint="give --kubeconfig and --context (`kubectl config get-contexts` lists them), or use --sandbox",
         ) from error
-    if _is_loopback(settings.host):
+    if endpoint.is_loopback(settings.host):
         settings.client_session_kwargs = {"trust_env": False}  # a proxy of the environment is not for this machine
     return Connection(client=WsApiClient(settings), server=settings.host, context=found, namespace=namespace)
 
@@ -121,11 +121,3 @@ def _usual_place() -> str:
 
 def _own_namespace() -> str:
     return Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace").read_text(encoding="utf-8").strip()
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -9,9 +10,8 @@ from urllib.parse import urlsplit, urlunsplit
 import aiohttp
 
 from drillbook.errors import UnreachableError, UsageError
-from drillbook.targets import paths
-from drillbook.targets.kube import Kube
 
+Json = dict[str, Any]
 ASK_SECONDS = 5.0
 """How long ``/v1/models`` may take before an address counts as not reachable from here."""
 
@@ -24,12 +24,15 @@ class Endpoint:
     model: str
 
 
-async def find(kube: Kube, namespace: str, fronts: list[tuple[list[dict[str, Any]], int]]) -> Endpoint:
+Fronts = list[tuple[list[Json], int]]
+"""Groups of pods, the outermost first, each with its usual port."""
+
+
+async def find(services: list[Json], fronts: Fronts, namespace: str) -> Endpoint:
     """The first address that answers, trying the Services in front of each group of pods (with its usual port) in turn.
 
     :raises UnreachableError: no Service, or none of their addresses answers here.
     """
-    services = await kube.list(paths.collection("v1", "services", namespace))
     tried: dict[str, str] = {}
     for pods, port in fronts:
         for url in [url for service in services if _fronts(service, pods) for url in addresses(service, port)]:
@@ -44,6 +47,30 @@ async def find(kube: Kube, namespace: str, fronts: list[tuple[list[dict[str, Any
         hint="give target.endpoint; outside the cluster for example "
         f"`kubectl -n {namespace} port-forward service/NAME 8000:80` and endpoint: http://127.0.0.1:8000",
     )
+
+
+def inside(services: list[Json], fronts: Fronts, namespace: str) -> str:
+    """The first address within the cluster of a Service in front of the pods.
+
+    :raises UnreachableError: there is none.
+    """
+    for pods, port in fronts:
+        for service in services:
+            if _fronts(service, pods) and (found := addresses({**service, "status": {}}, port)):
+                return found[0]
+    raise UnreachableError(
+        f"it is not known where pods reach the deployment: no Service in {namespace} selects the router or an engine",
+        hint="give a target.endpoint that pods reach as well",
+    )
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the address leads to this machine alone."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 async def ask(url: str) -> Endpoint:
@@ -81,14 +108,14 @@ def _without_credentials(url: str) -> str:
     return urlunsplit(parts._replace(netloc="***@" + parts.netloc.rpartition("@")[2]))
 
 
-def _fronts(service: dict[str, Any], pods: list[dict[str, Any]]) -> bool:
+def _fronts(service: Json, pods: list[Json]) -> bool:
     selector = service["spec"].get("selector")
     if not selector:
         return False
     return any(selector.items() <= pod["metadata"].get("labels", {}).items() for pod in pods)
 
 
-def addresses(service: dict[str, Any], usual: int) -> list[str]:
+def addresses(service: Json, usual: int) -> list[str]:
     """URLs of a Service, those that work from outside the cluster first."""
     spec = service["spec"]
     ports = [port for port in spec.get("ports", []) if port.get("protocol", "TCP") == "TCP"]

@@ -156,12 +156,13 @@ async def hear(kube: Kube, ref: ObjectRef, seconds: float) -> list[Json]:
                 raise kind(f"{ref.name}: {line['error']}", str(line.get("hint", "")))
         if lines:
             return lines
-        trouble = _trouble(pod)
-        if trouble or clock.monotonic() > until:
-            trouble = trouble or f"nothing within {seconds:.0f} s (phase {pod.get('status', {}).get('phase')})"
+        wrong = trouble(pod)
+        if wrong or clock.monotonic() > until:
+            where = f" on {node}" if (node := pod["spec"].get("nodeName")) else ""
             raise RefusedError(
-                f"the helper pod {ref.name} on {pod['spec'].get('nodeName')} does not work: {trouble}",
-                hint="it needs an image with drillbook: target: {helper: {image: …}}",
+                f"the {_component(pod)} pod {ref.name}{where} does not work: "
+                f"{wrong or f'nothing within {seconds:.0f} s ({_standing(pod)})'}",
+                hint="it needs an image with drillbook: target: {helper: {image: …}}" if where else "",
             )
         await asyncio.sleep(LOOK_SECONDS)
 
@@ -192,6 +193,11 @@ def merge(base: Any, over: Any) -> Any:
         kept = [merge(each, news.pop(each["name"], {})) for each in base]
         return [*kept, *news.values()]
     return over
+
+
+def without_rights(pod: Json) -> Json:
+    """What a helper's settings say of the pod, without what puts it on a node or raises its rights there."""
+    return {key: value for key, value in pod.items() if key not in ("hostPID", "hostNetwork", "nodeName")}
 
 
 def _named(value: Any) -> bool:
@@ -241,8 +247,8 @@ def _has_begun(pod: Json) -> bool:
     return any("running" in state or "terminated" in state for state in states)
 
 
-def _trouble(pod: Json) -> str:
-    """Why it will never tell anything; empty while it may."""
+def trouble(pod: Json) -> str:
+    """Why a helper will not tell anything any more; empty while it may."""
     status = pod.get("status", {})
     for row in status.get("containerStatuses") or []:
         state = row.get("state") or {}
@@ -255,3 +261,10 @@ def _trouble(pod: Json) -> str:
     if status.get("phase") in ("Failed", "Succeeded"):
         return f"{status.get('reason', status['phase'])}: {status.get('message', '')}"
     return ""
+
+
+def _standing(pod: Json) -> str:
+    """How far it is: its phase, and why it has no node."""
+    status = pod.get("status", {})
+    why = [each.get("message", "") for each in status.get("conditions") or [] if each.get("status") == "False"]
+    return ": ".join(filter(None, (f"phase {status.get('phase')}", *why[:1])))

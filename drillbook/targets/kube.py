@@ -13,11 +13,13 @@ import msgspec
 
 from drillbook import clock
 from drillbook.model.plan import Permission
+from drillbook.model.undo import ObjectRef
 from drillbook.targets import connection as transport
 from drillbook.targets import paths, podexec, watching
 from drillbook.targets.answers import ApiError, DisruptionError, UnavailableError, error_of
 from drillbook.targets.connection import TRANSPORT_ERRORS, Connection
 from drillbook.targets.podexec import ExecResult
+from drillbook.targets.podprocess import PodProcess
 from drillbook.targets.watching import Change
 
 Json = dict[str, Any]
@@ -188,6 +190,10 @@ class Kube:
     ) -> ExecResult:
         """Run a program in a container: see ``podexec.run``."""
         return await podexec.run(self._connection, namespace, pod, container, argv, stdin=stdin, timeout=timeout)
+
+    async def process(self, pod: ObjectRef, container: str, argv: tuple[str, ...]) -> PodProcess:
+        """Start a program in a container and talk with it: see ``podprocess``."""
+        return await PodProcess.start(self._connection, pod, container, argv)
 
     async def logs(
         self, namespace: str, pod: str, container: str, *, tail: int | None = None, previous: bool = False

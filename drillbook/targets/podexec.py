@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,31 +54,52 @@ async def run(
     :raises UnsupportedError: the container has no such program.
     :raises UnavailableError: no answer within ``timeout`` seconds, or the stream broke off.
     """
-    doing, place = f"exec in {pod}/{container}", f"{paths.pod(namespace, pod)}/exec"
-    params = [("container", container), ("stdout", "true"), ("stderr", "true")]
-    params += [("stdin", "true")] if stdin is not None else []
-    params += [("command", part) for part in argv]
-    protocol = "v4.channel.k8s.io" if stdin is None else "v5.channel.k8s.io"
+    doing = _doing(pod, container)
     outputs = {STDOUT: bytearray(), STDERR: bytearray()}
     try:
-        async with asyncio.timeout(timeout):
-            url, headers = await connection.sign("GET", place, params, None, "*/*")
-            headers |= {"Accept": "*/*", "sec-websocket-protocol": protocol}  # any narrower Accept is answered with 406
-            stream = await connection.client.request("GET", url, headers=headers, _preload_content=False)
-            async with stream as socket:
-                if stdin is not None:
-                    await socket.send_bytes(bytes([STDIN]) + stdin)
-                    await socket.send_bytes(bytes([CLOSE, STDIN]))
-                status = await _collect(socket, outputs)
+        async with (
+            asyncio.timeout(timeout),
+            opened(connection, namespace, pod, container, argv, stdin=stdin is not None, ends=True) as socket,
+        ):
+            if stdin is not None:
+                await socket.send_bytes(bytes([STDIN]) + stdin)
+                await socket.send_bytes(bytes([CLOSE, STDIN]))
+            status = await _collect(socket, outputs)
+    except TimeoutError as error:
+        raise connection.unavailable(doing, error) from error
+    code = exit_code(status, doing)
+    texts = {channel: bytes(output).decode("utf-8", "replace") for channel, output in outputs.items()}
+    return ExecResult(texts[STDOUT], texts[STDERR], code)
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    connection: Connection, namespace: str, pod: str, container: str, argv: tuple[str, ...], *, stdin: bool, ends: bool
+) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+    """The WebSocket of a program that has been started; ``ends``: its stdin will be closed before its end.
+
+    Raises as ``run`` does, but for the time-out.
+    """
+    doing, place = _doing(pod, container), f"{paths.pod(namespace, pod)}/exec"
+    params = [("container", container), ("stdout", "true"), ("stderr", "true")]
+    params += [("stdin", "true")] if stdin else []
+    params += [("command", part) for part in argv]
+    protocol = "v5.channel.k8s.io" if stdin and ends else "v4.channel.k8s.io"
+    try:
+        url, headers = await connection.sign("GET", place, params, None, "*/*")
+        headers |= {"Accept": "*/*", "sec-websocket-protocol": protocol}  # any narrower Accept is answered with 406
+        async with await connection.client.request("GET", url, headers=headers, _preload_content=False) as socket:
+            yield socket
     except aiohttp.WSServerHandshakeError as error:
         if error.status == 403:
             raise await _forbidden(connection, place, params, doing) from error
         raise _refusal(error, doing) from error
     except TRANSPORT_ERRORS as error:
         raise connection.unavailable(doing, error) from error
-    code = _exit_code(status, doing)
-    texts = {channel: bytes(output).decode("utf-8", "replace") for channel, output in outputs.items()}
-    return ExecResult(texts[STDOUT], texts[STDERR], code)
+
+
+def _doing(pod: str, container: str) -> str:
+    return f"exec in {pod}/{container}"
 
 
 async def _collect(socket: aiohttp.ClientWebSocketResponse, outputs: dict[int, bytearray]) -> dict[str, Any] | None:
@@ -92,7 +114,8 @@ async def _collect(socket: aiohttp.ClientWebSocketResponse, outputs: dict[int, b
     return None
 
 
-def _exit_code(status: dict[str, Any] | None, doing: str) -> int:
+def exit_code(status: dict[str, Any] | None, doing: str) -> int:
+    """How a program ended, by the ``Status`` that came at its end (None: the stream broke off). Raises as ``run``."""
     if status is None:
         raise UnavailableError(f"{doing}: the stream ended without saying how the program ended")
     if status.get("status") == "Success":

@@ -11,7 +11,7 @@ from drillbook.errors import PreflightError, UnsupportedError
 from drillbook.model.experiment import TargetSpec
 from drillbook.targets import accelerators, endpoint, labels, paths
 from drillbook.targets import stack as stacks
-from drillbook.targets.endpoint import Endpoint
+from drillbook.targets.endpoint import Endpoint, Fronts
 from drillbook.targets.kube import Kube, Objects
 from drillbook.targets.stack import Stack
 from drillbook.targets.traffic import Traffic
@@ -133,6 +133,16 @@ class Target:
         """
         return (await self._answering()).url
 
+    async def endpoint_inside(self) -> str:
+        """The same as pods reach it: its Service's own address where ours is a way through this machine.
+
+        :raises UnreachableError: it does not answer from here, or no Service is in front of it.
+        """
+        url = await self.endpoint()
+        if self.simulated or not endpoint.is_loopback(url):
+            return url
+        return endpoint.inside(await self._services(), await self._fronts(), self.namespace)
+
     async def model(self) -> str:
         """The served model's name.
 
@@ -177,11 +187,16 @@ class Target:
             if self._url:
                 self._endpoint = await endpoint.ask(self._url)
             else:
-                known = {**dict.fromkeys(self.spec.selectors), **dict.fromkeys(self.stack.roles), "engine": None}
-                order = [role for role in ("gateway", "router", "leader", "engine") if role in known]
-                fronts = [(await self.pods(role), self._port(role)) for role in order]
-                self._endpoint = await endpoint.find(self.kube, self.namespace, fronts)
+                self._endpoint = await endpoint.find(await self._services(), await self._fronts(), self.namespace)
         return self._endpoint
+
+    async def _services(self) -> Objects:
+        return await self.kube.list(paths.collection("v1", "services", self.namespace))
+
+    async def _fronts(self) -> Fronts:
+        known = {**dict.fromkeys(self.spec.selectors), **dict.fromkeys(self.stack.roles), "engine": None}
+        order = [role for role in ("gateway", "router", "leader", "engine") if role in known]
+        return [(await self.pods(role), self._port(role)) for role in order]
 
     def _port(self, role: str) -> int:
         return self.stack.roles[role].port if role in self.stack.roles else 8000

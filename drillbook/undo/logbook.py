@@ -13,7 +13,7 @@ import msgspec
 
 from drillbook import clock
 from drillbook.model.events import AnyEvent, FaultChanged, FaultState, Line, Noted
-from drillbook.model.undo import EntryState, UndoEntry
+from drillbook.model.undo import LOAD, EntryState, UndoEntry
 
 _STATES = {
     EntryState.ARMED: FaultState.UNDOING,
@@ -36,7 +36,11 @@ class Logbook:
         self._write(Noted(actor=self._writer, text=text))
 
     def tell(self, entry: UndoEntry) -> None:
-        self._write(FaultChanged(id=entry.id, state=_STATES[entry.state], detail=entry.detail))
+        """How the undo of an entry ended. What sent the load is no fault: only that it is left is told as of one."""
+        if entry.id == LOAD and entry.state is not EntryState.FAILED:
+            self.note(f"{LOAD}: {entry.detail}")
+        else:
+            self._write(FaultChanged(id=entry.id, state=_STATES[entry.state], detail=entry.detail))
 
     def _write(self, event: AnyEvent) -> None:
         if self._path is None:

@@ -24,13 +24,13 @@ _WORST = (*_ENDED, EntryState.FAILED)
 
 
 async def undo_all(
-    store: UndoStore, by: str, *, seconds: float = UNDO_SECONDS, tell: Tell = lambda _: None
+    store: UndoStore, by: str, *, seconds: float = UNDO_SECONDS, tell: Tell = lambda _: None, sparing: str = ""
 ) -> list[UndoEntry]:
     """Close the record to injection, undo every entry (those undone before are verified again), last first.
 
     Call it as often as you like: it only ever puts things back. ``tell`` hears of each entry as soon as it is done.
     Once another run holds the target, what had been undone before is not looked at again: what is broken there now is
-    that run's to undo.
+    that run's to undo. The entry ``sparing`` is left for later.
 
     :raises UndoError: the record could not be closed: while the API server is away nothing is certain.
     """
@@ -39,6 +39,8 @@ async def undo_all(
     anothers = await _is_anothers(store)
     done = []
     for entry in reversed(store.record.entries):
+        if entry.id == sparing:
+            continue
         done.append(entry if anothers and entry.state in _ENDED else await _undo(store, entry, until))
         tell(done[-1])
     return done

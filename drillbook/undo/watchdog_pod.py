@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from typing import Any, Self
+from typing import Self
 
 import msgspec
 
@@ -98,13 +98,8 @@ def manifest(target: Target, run_id: str, *, heartbeat: float = HEARTBEAT, settl
             "namespace": target.namespace,
             "labels": helper.labels("watchdog", run_id),
         },
-        "spec": helper.merge(pod, _without_rights(settings.pod)),
+        "spec": helper.merge(pod, helper.without_rights(settings.pod)),
     }
-
-
-def _without_rights(pod: dict[str, Any]) -> dict[str, Any]:
-    """A helper's settings may put it on a node or raise its rights; a watchdog wants neither."""
-    return {key: value for key, value in pod.items() if key not in ("hostPID", "hostNetwork", "nodeName")}
 
 
 async def refusal(target: Target) -> str:

@@ -21,7 +21,7 @@ from drillbook.load import schedule
 from drillbook.load.client import Client, Prompt
 from drillbook.load.generator import LOOK, PULSE, TICK
 from drillbook.load.locust import statistics
-from drillbook.load.locust.config import CONNECT, HOST, SATURATED, LocustConfig
+from drillbook.load.locust.config import SATURATED, LocustConfig
 from drillbook.load.locust.exchange import GreenExchange
 from drillbook.load.tally import Tally
 from drillbook.model.events import LoadTicked, Noted
@@ -90,7 +90,7 @@ class LocustLoop:
         environment.events.user_error.add_listener(self._broke)
         self._request = environment.events.request
         if self._config.master:
-            runner = environment.create_worker_runner(HOST, self._config.master)
+            runner = environment.create_worker_runner(self._config.host, self._config.master)
         else:
             runner = environment.create_local_runner()
             runner.start(1, spawn_rate=1)
@@ -206,7 +206,7 @@ def _user(load: LocustLoop) -> Any:
     class Arrivals(FastHttpUser):  # type: ignore[misc]  # Locust is not where the types are checked
         concurrency = config.max_in_flight
         insecure = False
-        network_timeout = connection_timeout = config.timeout + CONNECT  # our own patience ends first
+        network_timeout = connection_timeout = config.timeout + config.connect  # our own patience ends first
 
         @task  # type: ignore[untyped-decorator]
         def send(self) -> None:

@@ -13,7 +13,7 @@ import sys
 import threading
 
 from drillbook import clock
-from drillbook.load.locust.config import CONNECT, HOST, LISTENS, LocustConfig
+from drillbook.load.locust.config import LISTENS, LocustConfig, check_installed
 from drillbook.load.outbox import Outbox
 from drillbook.load.worker import heed_signals, main, obey, ordered
 from drillbook.model.events import Noted
@@ -55,18 +55,20 @@ class Master:
         # the workers have the user that sends; a master only needs to know its name
         named = type("Arrivals", (User,), {"tasks": [lambda _: None]})
         environment = Environment(user_classes=[named], host=self._config.base_url, events=Events())
-        runner = environment.create_master_runner(HOST, 0)
+        runner = environment.create_master_runner(self._config.host, 0)
         ended: set[str] = set()
         environment.events.worker_report.add_listener(
             lambda client_id, data: ended.add(client_id) if "last" in data else None
         )
         self._note(f"{LISTENS}{runner.server.port}")
-        deadline = clock.monotonic() + CONNECT
+        deadline = clock.monotonic() + self._config.connect
         while len(runner.clients.ready) < self._config.workers:
             if self._stopped.is_set():
                 return
             if clock.monotonic() > deadline:
-                raise TimeoutError(f"only {len(runner.clients.ready)} of {self._config.workers} workers came")
+                came = sorted(client.id.rpartition("_")[0] for client in runner.clients.ready)  # host names
+                told = f"only {len(came)} of {self._config.workers} workers came to {self._config.host}"
+                raise TimeoutError(f"{told}: {', '.join(came)}" if came else told)
             gevent.sleep(LOOK)
         runner.start(self._config.workers, spawn_rate=self._config.workers)
         while not self._stopped.is_set():
@@ -86,14 +88,16 @@ async def work() -> None:
     """Read the config, bring the workers together, end when told.
 
     Raises:
-        UsageError: the config is wrong.
+        UsageError: the config is wrong, or there is no Locust.
         OSError: the file cannot be made, or not all workers came (TimeoutError).
 
     """
+    check_installed()
     os.environ["LOCUST_SKIP_MONKEY_PATCH"] = "1"
     importlib.import_module("locust")  # here: it sets a signal handler, which only the main thread may
     orders, config = await ordered(LocustConfig)
-    async with Outbox(config.writer, config.path) as outbox:
+    clock.keep(config.boot, config.ahead)
+    async with Outbox(config.writer, config.path if config.folder else None) as outbox:
         master = Master(config, outbox)
         heed_signals(master)
         obeying = asyncio.create_task(obey(orders, master))

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 from collections.abc import Sequence
 from statistics import fmean
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 
-from drillbook.errors import UsageError
-from drillbook.load.locust.config import LISTENS, SEED_STEP, LocustConfig
+from drillbook.load.locust.config import LISTENS, MASTER, SEED_STEP, LocustConfig
+from drillbook.load.locust.place import HERE, Place
 from drillbook.load.process import Generator, GeneratorError
 from drillbook.model.events import Line, LoadTicked, Noted
 
@@ -22,10 +21,8 @@ class LocustGenerator(Generator):
     what = "the load generator of Locust"
     module = "drillbook.load.locust.worker"
 
-    def check(self) -> None:
-        """Refuse what cannot be sent, before anything is started."""
-        check_installed()
-        super().check()
+    def __init__(self, config: LocustConfig, place: Place = HERE) -> None:
+        super().__init__(config, place.launch)
 
 
 class LocustMaster(Generator):
@@ -34,6 +31,9 @@ class LocustMaster(Generator):
     what = "Locust's master"
     module = "drillbook.load.locust.master"
     port: int = 0
+
+    def __init__(self, config: LocustConfig, place: Place) -> None:
+        super().__init__(config, place.launch)
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
@@ -56,9 +56,10 @@ class LocustFleet(Generator):
     what = "the load through Locust"
     config: LocustConfig
 
-    def __init__(self, config: LocustConfig) -> None:
+    def __init__(self, config: LocustConfig, place: Place = HERE) -> None:
         super().__init__(config)
-        self._master = LocustMaster(msgspec.structs.replace(config, writer=f"{config.writer}-master"))
+        self._place = place
+        self._master = LocustMaster(config, place)
         self.workers: Sequence[LocustGenerator] = ()
         self._running: list[Generator] = []
         self._ticks: dict[str, tuple[float, int]] = {}
@@ -68,23 +69,20 @@ class LocustFleet(Generator):
         """The master's process."""
         return self._master.pid
 
-    def check(self) -> None:
-        """Refuse what cannot be sent, before anything is started."""
-        check_installed()
-        super().check()
-
     async def __aenter__(self) -> Self:
         self.check()
         try:
+            host = await self._place.begin()
+            self._master = LocustMaster(self._member(MASTER, host=host), self._place)
             await self._begin(self._master)
-            self.workers = [LocustGenerator(config) for config in self._shares()]
+            self.workers = [LocustGenerator(config, self._place) for config in self._shares(host)]
             async with asyncio.TaskGroup() as beginning:
                 for worker in self.workers:
                     beginning.create_task(self._begin(worker))
         except BaseException as error:
             await self._end(0.0)
-            if isinstance(error, BaseExceptionGroup):
-                raise error.exceptions[0] from error
+            if isinstance(error, BaseExceptionGroup):  # of a worker that waited for the others the master can tell more
+                raise (self._master.error() if self._master.failure else error.exceptions[0]) from error
             raise
         self._watching = asyncio.create_task(self._merge())
         return self
@@ -108,15 +106,19 @@ class LocustFleet(Generator):
         await asyncio.gather(*(member.stop(drain) for member in self._running if member is not self._master))
         if self._master in self._running:
             await self._master.stop(0.0)
+        await self._place.end()
 
-    def _shares(self) -> list[LocustConfig]:
-        config, count = self.config, self.config.workers
+    def _member(self, name: str, **changes: Any) -> LocustConfig:
+        return msgspec.structs.replace(self.config, writer=f"{self.config.writer}-{name}", **changes)
+
+    def _shares(self, host: str) -> list[LocustConfig]:
+        count = self.config.workers
         return [
-            msgspec.structs.replace(
-                config,
-                writer=f"{config.writer}-{number}",
-                rate=config.rate / count,
-                seed=config.seed + SEED_STEP * (number - 1),
+            self._member(
+                str(number),
+                rate=self.config.rate / count,
+                seed=self.config.seed + SEED_STEP * (number - 1),
+                host=host,
                 master=self._master.port,
             )
             for number in range(1, count + 1)
@@ -145,16 +147,3 @@ class LocustFleet(Generator):
                     fmean(mono for mono, _ in self._ticks.values()),
                     sum(sent for _, sent in self._ticks.values()),
                 )
-
-
-def check_installed() -> None:
-    """Refuse a load through Locust where there is none.
-
-    Raises:
-        UsageError: it is not installed.
-
-    """
-    if importlib.util.find_spec("locust") is None:
-        raise UsageError(
-            "`load: {engine: locust}` needs Locust, which is not installed", "pip install 'drillbook[locust]'"
-        )
