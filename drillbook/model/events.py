@@ -112,7 +112,8 @@ class ObjectChanged(Event, frozen=True, kw_only=True, tag="object-changed"):
     summary: dict[str, Any]
     """Pods: phase, ready, node, ip, restarts, reason, gpus, deleting, scheduled, started, containers (name, ready,
     state, exit_code, reason), revision. Deployments and Rollouts: desired, ready, updated, available, template (a
-    fingerprint), late, aborted, message. AnalysisRuns and Canaries: phase, message, weight. EndpointSlices: ready
+    fingerprint), late, aborted, message; of Rollouts also active (the revision that users get, of blue/green).
+    AnalysisRuns and Canaries: phase, message, weight. EndpointSlices: ready
     (list of pod names). Events: reason, message, object. Nodes: ready, reason, unschedulable, taints, gpus.
     Autoscalers: target, min, max, current, desired, limited, active, reason, message, metrics (name to target and
     current). Times inside are the API server's own strings."""
