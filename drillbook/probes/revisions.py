@@ -91,16 +91,25 @@ def templates(index: Indexed) -> Iterator[tuple[str, float, str]]:
 
 
 def ready_of(index: Indexed) -> tuple[Steps, Steps]:
-    """Ready pods of the revisions that ran at the injection, and of the later ones."""
+    """Ready pods of the revisions that ran at the injection, and of the later ones.
+
+    Where blue/green says which revision users get, only that one's pods count: the others wait, and serve nobody.
+    """
     new = {pod.uid for pod in newcomers(index)}
-    ready: tuple[set[str], set[str]] = (set(), set())
-    steps = (Steps(), Steps())
-    for moment, event in role_pods(index, roles(index)):
-        side = int(event.uid in new)
-        (ready[side].add if is_ready(event) else ready[side].discard)(event.uid)
-        steps[side].set(moment, len(ready[side]))
-        if not steps[1 - side].times:
-            steps[1 - side].set(moment, 0)
+    ready: tuple[dict[str, str], dict[str, str]] = ({}, {})
+    steps, active = (Steps(), Steps()), ""
+    for line, event in index.events(ObjectChanged):
+        if event.role not in roles(index) or event.kind not in ("Pod", *WORKLOADS):
+            continue
+        if event.kind != "Pod":
+            active = str(event.summary.get("active") or active)
+        elif is_ready(event):
+            ready[event.uid in new][event.uid] = str(event.summary.get("revision") or "")
+        else:
+            ready[event.uid in new].pop(event.uid, None)
+        for side, there in zip(steps, ready, strict=True):
+            if side.times or event.kind == "Pod":
+                side.set(line.mono, sum(each == active for each in there.values()) if active else len(there))
     return steps
 
 

@@ -210,3 +210,27 @@ def test_a_rollout_of_something_else_than_engines_is_read_off_its_own_pods() -> 
     index = over(run)
     assert read(index, "rolled-back").value is None
     assert "no gateway said" in read(index, "rolled-back").reason
+
+
+def preview() -> Run:
+    """Blue/green: two engines of a serve, and two of b wait from 2 s on."""
+    run = Run().start([FAULT])
+    rollout(run, -10, "A", active="a")
+    for name in ("a1", "a2"):
+        run.pod(-10, name, change="present", revision="a")
+    run.inject(fault=FAULT)
+    rollout(run, 1, "B", active="a")
+    for name in ("b1", "b2"):
+        run.pod(2, name, change="added", revision="b")
+    return run
+
+
+def test_of_blue_and_green_only_the_one_that_users_get_is_counted() -> None:
+    index = over(preview())
+    assert read(index, "bad-revision-share").value == 0
+    assert read(index, "promoted").value is None
+    run = preview()
+    rollout(run, 20, "B", active="b")
+    index = over(run)
+    assert read(index, "promoted").value == pytest.approx(ZERO + 20)
+    assert PROBES["bad-revision-share"].read(index, Span(ZERO, ZERO + 25)).value == pytest.approx(5 / 25)

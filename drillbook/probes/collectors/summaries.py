@@ -31,6 +31,9 @@ def summarise(kind: str, obj: Json) -> Json:
             return autoscaler(obj)
         case "AnalysisRun" | "Canary":
             return judgement(obj)
+        case "Rollout":
+            chosen: Json = (obj.get("status") or {}).get("blueGreen") or {}
+            return workload(obj) | {"active": str(chosen.get("activeSelector") or "")}
         case _:
             return workload(obj)
 

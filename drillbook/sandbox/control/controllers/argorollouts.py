@@ -1,4 +1,7 @@
-"""Rollouts of Argo's shape: a canary by replicas, step by step, taken back when its analysis fails or nothing moves."""
+"""Rollouts of Argo's shape, step by step, taken back when the analysis fails or nothing moves.
+
+A canary gets its replicas step by step; blue/green has all of them at once, and gets the users at the end.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import msgspec
 
 from drillbook import clock
 from drillbook.sandbox.control import times
-from drillbook.sandbox.control.controllers import analysisruns, canary, podset, rollouts
+from drillbook.sandbox.control.controllers import analysisruns, bluegreen, canary, podset, rollouts
 from drillbook.sandbox.control.controllers.controller import Controller
 from drillbook.sandbox.control.controllers.recorder import Recorder
 from drillbook.sandbox.control.objects import (
@@ -60,21 +63,27 @@ class ArgoRollouts(Controller):
             going = rest if stable is newest else [*rest, newest]
             there = _available(stable)
             sizes |= {name_of(row): canary.leaving(wanted, there, rollouts.replicas(row)) for row in going}
+            sizes |= {name_of(row): rollouts.replicas(row) for row in going if bluegreen.left(row)}
         else:
             percent = canary.weight(rollout, int(status.get("currentStepIndex", 0)))
             fresh, kept = canary.mixed(wanted, percent, _available(newest))
+            kept = kept if bluegreen.strategy(rollout) is None else wanted
             sizes = {name_of(newest): fresh, name_of(stable): kept, **{name_of(row): 0 for row in rest}}
         self._resize(rollout, sizes)
-        self._point_services(rollout, hashed, labels_of(stable)[canary.HASH])
+        old = labels_of(stable)[canary.HASH]
+        self._point_services(rollout, hashed, old)
+        if bluegreen.strategy(rollout) is not None:
+            status.setdefault("blueGreen", {}).update(activeSelector=old, previewSelector=hashed)
         sets = self.own(rollout, _SETS)
         again = self._advance(rollout, status, _of(sets, hashed) or newest, sets, settled=stable is newest)
         _count(rollout, status, _of(sets, hashed), sets)
         self._store(rollout, status)
-        return again
+        staying = (left for row in sets if rollouts.replicas(row) and (left := bluegreen.left(row)))
+        return min((each for each in (again, *staying) if each is not None), default=None)
 
     def _begin(self, rollout: Json, status: Json, hashed: str) -> Json:
         """Another template than before: from the first step on."""
-        for field in ("abort", "abortedAt", "message", "pauseConditions", "canary"):
+        for field in ("abort", "abortedAt", "message", "pauseConditions", "controllerPause", "canary", "blueGreen"):
             status.pop(field, None)
         status |= {"currentPodHash": hashed, "currentStepIndex": 0}
         _progress(status, "NewReplicaSetCreated", "a new revision")
@@ -120,8 +129,9 @@ class ArgoRollouts(Controller):
 
     def _point_services(self, rollout: Json, newest: str, stable: str) -> None:
         """The Services that stand for the two revisions select the pods of each."""
-        said = dig(rollout, "spec", "strategy", "canary", default={})
-        for name, hashed in ((said.get("canaryService"), newest), (said.get("stableService"), stable)):
+        said = dig(rollout, "spec", "strategy", "canary", default={}) | (bluegreen.strategy(rollout) or {})
+        new, old = ("canaryService", "previewService"), ("stableService", "activeService")
+        for name, hashed in ((said.get(key), newest if key in new else stable) for key in (*new, *old)):
             service = self.registry.find("services", namespace_of(rollout), name) if name else None
             if service is None or dig(service, "spec", "selector", canary.HASH) == hashed:
                 continue
@@ -136,7 +146,7 @@ class ArgoRollouts(Controller):
         """Change ``status`` in place; seconds until it is to be looked at again."""
         wanted, rows = rollouts.replicas(rollout), canary.steps(rollout)
         index = int(status.get("currentStepIndex", 0))
-        others = rollouts.total(sets) - rollouts.replicas(newest)
+        others = rollouts.total([row for row in sets if row is not newest and not bluegreen.left(row)])
         whole = _available(newest) >= wanted and not others
         if status.get("abort"):
             status["phase"] = "Degraded"
@@ -152,7 +162,9 @@ class ArgoRollouts(Controller):
             return None if settled else self._late(rollout, status)
         step = rows[index]
         if "pause" in step:
-            return self._pause(status, step["pause"] or {})
+            return self._pause(status, step["pause"] or {}, canary.paused(rollout))
+        if "promote" in step:
+            return self._promote(rollout, status, newest, sets)
         if "analysis" in step:
             return self._analyse(rollout, status, newest, step["analysis"], index)
         if _available(newest) >= canary.size(wanted, canary.weight(rollout, index)):
@@ -160,19 +172,41 @@ class ArgoRollouts(Controller):
         status["phase"], status["message"] = "Progressing", "more replicas need to be updated"
         return self._late(rollout, status)
 
-    def _pause(self, status: Json, step: Json) -> float | None:
+    def _pause(self, status: Json, step: Json, reason: str) -> float | None:
         rows = status.get("pauseConditions")
+        if not rows and status.pop("controllerPause", False):  # somebody cleared them: that is how one is promoted
+            return _next(status)
         if not rows:
-            status["pauseConditions"] = [{"reason": "CanaryPauseStep", "startTime": times.stamp()}]
-            rows = status["pauseConditions"]
-        status["phase"], status["message"] = "Paused", "CanaryPauseStep"
+            rows = [{"reason": reason, "startTime": times.stamp()}]
+            status |= {"pauseConditions": rows, "controllerPause": True}
+        status["phase"], status["message"] = "Paused", reason
         if step.get("duration") is None:
             return None
         left = times.parse(rows[0]["startTime"]) + canary.seconds(step["duration"]) - clock.wall()
         if left > 0:
             return left
-        del status["pauseConditions"]
+        del status["pauseConditions"], status["controllerPause"]
         return _next(status)
+
+    def _promote(self, rollout: Json, status: Json, newest: Json, sets: list[Json]) -> float:
+        """All users get the new revision; the old one stays for its delay."""
+        stable = _of(sets, status.get("stableRS") or "")
+        if stable is not None:
+            self._keep(rollout, stable, aborted=False)
+        status["stableRS"] = labels_of(newest)[canary.HASH]
+        return _next(status)
+
+    def _keep(self, rollout: Json, row: Json, *, aborted: bool) -> None:
+        """Let replicas stay for their delay, where the strategy has one."""
+        said = bluegreen.strategy(rollout)
+        if said is None:
+            return
+        until = times.stamp(clock.wall() + bluegreen.delay(said, aborted=aborted))
+
+        def note(fresh: Json) -> None:
+            fresh["metadata"].setdefault("annotations", {})[bluegreen.DEADLINE] = until
+
+        self.registry.modify(self.registry.kinds.of_resource(_SETS), namespace_of(row), name_of(row), note)
 
     def _analyse(self, rollout: Json, status: Json, newest: Json, step: Json, index: int) -> float | None:
         revision = annotations_of(rollout)[canary.REVISION]
@@ -181,7 +215,10 @@ class ArgoRollouts(Controller):
         if run is None:
             run = self._start_analysis(rollout, status, newest, step, name)
         phase = str(dig(run, "status", "phase", default="Running"))
-        status["canary"] = {"currentStepAnalysisRunStatus": {"name": name, "status": phase}}
+        if bluegreen.strategy(rollout) is None:
+            status["canary"] = {"currentStepAnalysisRunStatus": {"name": name, "status": phase}}
+        else:
+            status.setdefault("blueGreen", {})["prePromotionAnalysisRunStatus"] = {"name": name, "status": phase}
         status["phase"], status["message"] = "Progressing", ""
         if phase == "Successful":
             return _next(status)
@@ -236,6 +273,9 @@ class ArgoRollouts(Controller):
     def _abort(self, rollout: Json, status: Json, why: str) -> None:
         revision = annotations_of(rollout)[canary.REVISION]
         message = f"RolloutAborted: Rollout aborted update to revision {revision}: {why}"
+        newest = _of(self.own(rollout, _SETS), str(status["currentPodHash"]))
+        if newest is not None:
+            self._keep(rollout, newest, aborted=True)
         status |= {"abort": True, "abortedAt": times.stamp(), "phase": "Degraded", "message": message}
         self.recorder.warning(rollout, self.component, "RolloutAborted", message)
         self.enqueue((namespace_of(rollout), name_of(rollout)))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 
+from drillbook.sandbox.control.controllers import bluegreen
 from drillbook.sandbox.control.objects import Json, dig
 
 HASH = "rollouts-pod-template-hash"
@@ -18,8 +19,16 @@ _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def steps(rollout: Json) -> list[Json]:
+    said = bluegreen.strategy(rollout)
+    if said is not None:
+        return bluegreen.steps(said)
     found: list[Json] = dig(rollout, "spec", "strategy", "canary", "steps", default=[])
     return found
+
+
+def paused(rollout: Json) -> str:
+    """Why a step waits for somebody, in Argo's word."""
+    return "CanaryPauseStep" if bluegreen.strategy(rollout) is None else "BlueGreenPause"
 
 
 def weight(rollout: Json, index: int) -> int:
