@@ -73,6 +73,26 @@ _GUARDED = """\
         - pause: {duration: 5}
         - analysis: {templates: [{templateName: rails-hold}]}
 """
+_BLUE_GREEN = """\
+    blueGreen:
+      activeService: vllm-engine-service
+      previewService: vllm-engine-preview
+      scaleDownDelaySeconds: 10
+      abortScaleDownDelaySeconds: 5
+      prePromotionAnalysis: {templates: [{templateName: engine-answers-right}]}
+"""
+
+
+def _rollout(strategy: str) -> tuple[tuple[str, str], ...]:
+    """The engines' Deployment as a Rollout."""
+    return (
+        ("apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: vllm-tiny-llama",
+         "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata:\n  name: vllm-tiny-llama"),
+        ("  progressDeadlineSeconds: 1200\n", "  progressDeadlineSeconds: 15\n  progressDeadlineAbort: true\n"),
+        ("    type: RollingUpdate\n    rollingUpdate: {maxSurge: 100%, maxUnavailable: 0}\n", strategy),
+    )  # fmt: skip
+
+
 LAYOUTS = {
     "production-stack": Layout(("production-stack.yaml",), "production-stack", {"sim": 3, "vllm": 2}),
     "distributed": Layout(("distributed.yaml",), "leaderworkerset", {"sim": 1, "vllm": 1}, pods=2),
@@ -105,12 +125,11 @@ LAYOUTS = {
     ),
     "canary": Layout(
         ("production-stack.yaml", "canary.yaml"), "production-stack", {"sim": 2, "vllm": 2},
-        words=(
-            ("apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: vllm-tiny-llama",
-             "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata:\n  name: vllm-tiny-llama"),
-            ("  progressDeadlineSeconds: 1200\n", "  progressDeadlineSeconds: 15\n  progressDeadlineAbort: true\n"),
-            ("    type: RollingUpdate\n    rollingUpdate: {maxSurge: 100%, maxUnavailable: 0}\n", _CANARY),
-        ),
+        words=_rollout(_CANARY),
+    ),
+    "blue-green": Layout(
+        ("production-stack.yaml", "blue-green.yaml"), "production-stack", {"sim": 2, "vllm": 2},
+        front="vllm-engine-service", words=_rollout(_BLUE_GREEN),
     ),
     "guarded-canary": Layout(
         ("production-stack.yaml", "guardrailed.yaml", "guarded-canary.yaml"), "guardrailed", {"sim": 2, "vllm": 1},
