@@ -77,11 +77,12 @@ def _to_dead(index: Indexed, window: Span) -> Reading:
 
 def used_again(index: Indexed) -> float | None:
     """When the last of the healed engines was sent a request and then brought answers to their end; None: not all."""
-    moments = [_used(index, victim) for victim in struck(index)]
+    moments = [used(index, victim) for victim in struck(index)]
     return max((at for at in moments if at is not None), default=None) if None not in moments else None
 
 
-def _used(index: Indexed, victim: Struck) -> float | None:
+def used(index: Indexed, victim: Struck) -> float | None:
+    """When one healed engine had been sent a request and then brought answers to their end."""
     sent = next((send for send in sends(index) if send.pod == victim.heir and send.since >= victim.healed), None)
     if sent is None:
         return None
@@ -117,7 +118,7 @@ def _returns(index: Indexed, _: Span) -> Reading:
         return missing(_why_unused(index))
     at = used_again(index)
     if at is not None:
-        longest = max((_used(index, victim) or at) - victim.healed for victim in struck(index))
+        longest = max((used(index, victim) or at) - victim.healed for victim in struck(index))
         return Reading(max(0.0, longest), samples=1, evidence=tuple(victim.heir for victim in struck(index)))
     watched = max(0.0, index.end - max(healed))
     return Reading(watched, samples=1, complete=False, reason=_why_unused(index), at_least=True)

@@ -15,6 +15,7 @@ from drillbook.model.verdict import Finding
 from drillbook.probes.index import Indexed
 from drillbook.reports.alerts import AlertFacts, alert_facts
 from drillbook.reports.backlog import Item, backlog
+from drillbook.reports.batching import BatchingFacts, batching_facts
 from drillbook.reports.caveats import caveats
 from drillbook.reports.clocks import ClockFacts, clock_facts
 from drillbook.reports.cost import CostFacts, cost
@@ -28,6 +29,7 @@ from drillbook.reports.names import names
 from drillbook.reports.phases import PhaseBand, phase_bands
 from drillbook.reports.pods import PodFacts, pods
 from drillbook.reports.rollout import RolloutFacts, rollout_facts
+from drillbook.reports.routing import RoutingFacts, routing_facts
 from drillbook.reports.scaling import ScalingFacts, scaling
 from drillbook.reports.series import Series, series
 from drillbook.reports.signals import Signal, signals
@@ -61,6 +63,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """None where no autoscaler was watched."""
     rollout: RolloutFacts | None = None
     """None where no new revision of the engines came."""
+    routing: RoutingFacts | None = None
+    """None where no router told where it sends requests."""
+    batching: BatchingFacts | None = None
+    """None where there was no second load, and nobody asked for preemptions or the KV cache."""
     cost: CostFacts | None = None
     """None where no engine holds a GPU."""
     guardrails: GuardrailFacts | None = None
@@ -97,6 +103,8 @@ def facts(history: History, judgement: Judgement) -> Facts:
         timeline=timeline(history, clocks, seen),
         scaling=scaling(index),
         rollout=rollout_facts(index),
+        routing=routing_facts(index, parts),
+        batching=batching_facts(index, parts),
         cost=cost(index, parts),
         guardrails=guard,
         attacks=tuple(history.attacks),

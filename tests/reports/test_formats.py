@@ -51,8 +51,8 @@ def test_the_keys_of_the_json_report_are_those_that_users_rely_on(pod_kill_facts
     told = json.loads(json_renderer.render(pod_kill_facts))
     assert list(told) == [
         "schema", "header", "headline", "findings", "backlog", "clocks", "signals", "alerts", "harm", "slis",
-        "comparisons", "faults", "links", "phases", "series", "pods", "timeline", "scaling", "rollout", "cost",
-        "guardrails", "names", "caveats",
+        "comparisons", "faults", "links", "phases", "series", "pods", "timeline", "scaling", "rollout", "routing",
+        "batching", "cost", "guardrails", "names", "caveats",
     ]  # fmt: skip
 
 
