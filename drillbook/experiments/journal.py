@@ -11,7 +11,7 @@ import fcntl
 import gc
 import mmap
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
@@ -39,6 +39,7 @@ RESERVE = 1 << 16
 """Bytes set aside for the control log: on a full disk a run can still say that it was undone, and how it ended."""
 _BUFFER = 1 << 16
 _MAPPED = 1 << 24
+_BLOCK = 1 << 18
 
 
 class Writer:
@@ -224,19 +225,36 @@ def _read_file(path: Path, history: History, counts: dict[str, int]) -> None:
     except OSError as error:
         history.damage.append(f"{path.name}: cannot be read: {error.strerror}")
         return
-    try:
-        lines = stored.decode_all(data)
-        numbers: Sequence[int] = range(1, len(lines) + 1)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        numbers, lines = _decode_each(path.name, data, history.damage)
-    if not lines:
-        return
-    _check_order(path.name, numbers, lines, history)
-    counts |= {line.writer: line.seq + 1 for line in lines}
-    history.requests += [line.event for line in lines if isinstance(line.event, RequestRecord)]
-    others = [line for line in lines if not isinstance(line.event, RequestRecord)]
-    history.attacks += [line.event for line in others if isinstance(line.event, AttackRecord)]
-    history.lines += [line for line in others if not isinstance(line.event, AttackRecord)]
+    expected, boot = 0, history.lines[0].boot if history.lines else ""
+    for numbers, lines in _blocks(path.name, data, history.damage):
+        _check_order(path.name, numbers, lines, expected, boot, history.damage)
+        expected, boot = lines[-1].seq + 1, lines[-1].boot
+        counts |= {line.writer: line.seq + 1 for line in lines}
+        requests = stored.requests(lines)
+        history.requests += requests
+        if len(requests) < len(lines):
+            others = [line for line in lines if not isinstance(line.event, RequestRecord)]
+            history.attacks += [line.event for line in others if isinstance(line.event, AttackRecord)]
+            history.lines += [line for line in others if not isinstance(line.event, AttackRecord)]
+
+
+def _blocks(name: str, data: bytes | mmap.mmap, damage: list[str]) -> Iterator[tuple[Sequence[int], Sequence[Line]]]:
+    """The lines of a file with their numbers, some hundreds at a time: what is read then is still in the cache."""
+    view, start, count = memoryview(data), 0, 0
+    while start < len(data):
+        whole = data.rfind(b"\n", start, start + _BLOCK) + 1 or data.find(b"\n", start) + 1
+        end = whole if whole and start + _BLOCK < len(data) else len(data)
+        try:
+            lines = stored.decode_all(view[start:end])
+            numbers: Sequence[int] = range(count + 1, count + len(lines) + 1)
+            count += len(lines)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            rows = bytes(view[start:end]).split(b"\n")
+            numbers, lines = _decode_each(name, rows, count, damage)
+            count += len(rows) - 1
+        if lines:
+            yield numbers, lines
+        start = end
 
 
 def _bytes(path: Path) -> bytes | mmap.mmap:
@@ -247,32 +265,34 @@ def _bytes(path: Path) -> bytes | mmap.mmap:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-def _check_order(name: str, numbers: Sequence[int], lines: Sequence[Line], history: History) -> None:
-    boot = history.lines[0].boot if history.lines else lines[0].boot
-    if [line.seq for line in lines] == list(range(len(lines))) and {line.boot for line in lines} == {boot}:
+def _check_order(
+    name: str, numbers: Sequence[int], lines: Sequence[Line], expected: int, boot: str, damage: list[str]
+) -> None:
+    boot = boot or lines[0].boot
+    if [line.seq for line in lines] == list(range(expected, expected + len(lines))) and {
+        line.boot for line in lines
+    } == {boot}:
         return
-    expected = 0
     for number, line in zip(numbers, lines, strict=True):
         if line.seq != expected:
             missing = line.seq - expected
             what = f"{missing} lines are missing" if missing > 0 else f"sequence {line.seq} after {expected - 1}"
-            history.damage.append(f"{name}:{number}: {what}")
+            damage.append(f"{name}:{number}: {what}")
         if line.boot != boot:
-            history.damage.append(f"{name}:{number}: written after a reboot or on another machine ({line.boot})")
+            damage.append(f"{name}:{number}: written after a reboot or on another machine ({line.boot})")
             boot = line.boot
         expected = line.seq + 1
 
 
-def _decode_each(name: str, data: bytes | mmap.mmap, damage: list[str]) -> tuple[list[int], list[Line]]:
-    rows = bytes(data).split(b"\n")
+def _decode_each(name: str, rows: Sequence[bytes], before: int, damage: list[str]) -> tuple[list[int], list[Line]]:
     numbers, lines = [], []
-    for number, row in enumerate(rows, 1):
+    for number, row in enumerate(rows, before + 1):
         if not row.strip():
             continue
         try:
             lines.append(stored.decode(row))
             numbers.append(number)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            torn = number == len(rows)
+            torn = number == before + len(rows)
             damage.append(f"{name}:{number}: {'torn last line' if torn else f'not a line of a journal: {error}'}")
     return numbers, lines

@@ -7,7 +7,6 @@ they are written until somebody asks; that they are times, and nothing else, is 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from mmap import mmap
 from typing import Union, get_args
 
 import msgspec
@@ -53,11 +52,12 @@ class StoredRequest(RequestRecord, frozen=True, kw_only=True, tag="request", gc=
 
     def is_sound(self) -> bool:
         """Whether the token times are a list of numbers that can be reckoned with."""
-        written = self.written
+        written = bytes(_raw(self))
         if written.translate(None, _TIME) != b"[]":
             return False
         # a number of so many digits has no room beside the others in a list of the usual length
-        return len(written) < LONGEST + 2 * written.count(b",") or max(map(len, written.split(b","))) < LONGEST
+        room = LONGEST + 2 * written.count(b",") if len(written) >= LONGEST else LONGEST
+        return len(written) < room or max(map(len, written.split(b","))) < LONGEST
 
 
 _raw = StoredRequest.tokens.__get__  # type: ignore[attr-defined]  # the slot that msgspec fills, by its position
@@ -84,12 +84,17 @@ def decode(row: bytes) -> Line:
     return line
 
 
-def decode_all(data: bytes | mmap) -> Sequence[Line]:
-    """All lines of a file, as ``decode`` does them; one that is none spoils all."""
-    lines = _decoder.decode_lines(data)
-    if not all(map(_is_sound, lines)):
+def decode_all(rows: bytes | memoryview) -> Sequence[Line]:
+    """All lines of these rows, as ``decode`` does them; one that is none spoils all."""
+    lines = _decoder.decode_lines(rows)
+    if not all(map(StoredRequest.is_sound, requests(lines))):
         raise msgspec.ValidationError("token times must be whole numbers")
     return lines
+
+
+def requests(lines: Sequence[Line]) -> list[StoredRequest]:
+    """Those lines' events that are requests."""
+    return [event for line in lines if isinstance(event := line.event, StoredRequest)]
 
 
 def _is_sound(line: Line) -> bool:

@@ -24,7 +24,7 @@ from drillbook.model.events import (
     RunStarted,
 )
 from drillbook.model.plan import Plan
-from drillbook.model.request import RequestRecord, Stream
+from drillbook.model.request import RequestRecord
 
 E = TypeVar("E", bound=Event)
 
@@ -103,8 +103,3 @@ class History:
             if event.state is state and fault_id in (None, event.id):
                 return line.mono
         return None
-
-    @property
-    def load(self) -> list[RequestRecord]:
-        """The requests that stand for users."""
-        return [request for request in self.requests if request.stream is Stream.LOAD]

@@ -148,12 +148,17 @@ class Indexed(History):
         return waits
 
     @cached_property
+    def outcomes(self) -> list[Outcome]:
+        """What each user got."""
+        return [request.outcome for request in self.users]
+
+    @cached_property
     def good(self) -> list[bool]:
         """Which users were served within the SLO."""
         slo = self.slo
         if slo.itl is not None or slo.e2e is not None:
             return [slis.good(request, slo) for request in self.users]
-        fine = [request.outcome is Outcome.OK for request in self.users]
+        fine = [outcome is Outcome.OK for outcome in self.outcomes]
         bound = slo.ttft
         if bound is None:
             return fine
@@ -163,8 +168,7 @@ class Indexed(History):
     @cached_property
     def bad(self) -> list[bool]:
         """Which users were not served at all, or not to the end."""
-        neither = (Outcome.OK, Outcome.UNKNOWN)
-        return [request.outcome not in neither for request in self.users]
+        return [outcome is not Outcome.OK and outcome is not Outcome.UNKNOWN for outcome in self.outcomes]
 
     @cached_property
     def chunks(self) -> list[int]:
@@ -189,7 +193,7 @@ class Indexed(History):
         return sums[last] - sums[first]
 
     def count_outcome(self, outcome: Outcome, window: Span) -> int:
-        return self.count(outcome.value, lambda: [request.outcome is outcome for request in self.users], window)
+        return self.count(outcome.value, lambda: [one is outcome for one in self.outcomes], window)
 
     def places(self, key: str, flags: Callable[[], list[bool]], window: Span) -> list[int]:
         """Which requests of the window are flagged, kept as ``count`` keeps their sums."""

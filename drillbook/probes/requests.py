@@ -65,7 +65,7 @@ class Share:
     def _flags(self, index: Indexed) -> list[bool]:
         if self.outcome is None:
             return index.good
-        return [request.outcome is self.outcome for request in index.users]
+        return [outcome is self.outcome for outcome in index.outcomes]
 
     def _evidence(self, index: Indexed, window: Span) -> tuple[str, ...]:
         """Requests that ended so; for goodput those that were not good."""
@@ -77,8 +77,8 @@ class Share:
 
 
 def _not_good(index: Indexed) -> list[bool]:
-    both = zip(index.good, index.users, strict=True)
-    return [not good and one.outcome is not Outcome.UNKNOWN for good, one in both]
+    both = zip(index.good, index.outcomes, strict=True)
+    return [not good and outcome is not Outcome.UNKNOWN for good, outcome in both]
 
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}

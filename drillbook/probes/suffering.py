@@ -6,9 +6,10 @@ same rule ends every broken stretch, so that two good answers in a partial outag
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from itertools import accumulate, compress
+from operator import itemgetter
 
 from drillbook.load import slis
 from drillbook.model.experiment import SloSpec
@@ -57,7 +58,8 @@ class Patience:
     @classmethod
     def of(cls, index: Indexed) -> Patience:
         injected = index.injected if index.injected is not None else index.end
-        calm = [r for r in compress(index.users, index.good) if r.end <= injected and r.chunks]
+        until = bisect_right(index.moments, injected)  # who ended before had begun before
+        calm = [r for r in compress(index.users[:until], index.good) if r.end <= injected and r.chunks]
         if not calm:
             return cls(index.stall_timeout, index.stall_timeout)
         gaps = (max(r.gaps, default=0) for r in calm)
@@ -109,25 +111,18 @@ def _outages(index: Indexed) -> list[Outage]:
     if injected is None:
         return []
     patience = Patience.of(index)
-    first, last = index.within(Span(injected, float("inf")))
+    last = len(index.users)
+    not_good = index.places("not served", lambda: [not good for good in index.good], Span(injected, float("inf")))
+    harmed = [(place, one) for place in not_good if (one := suffering(index.users[place], index, patience)) is not None]
     found: list[Outage] = []
     back = _Return(index)
-    place = first
-    while place < last:
-        request = index.users[place]
-        begun = None if index.good[place] else suffering(request, index, patience)
-        if begun is None:
-            place += 1
-            continue
-        returned = back.after(place, last, max(begun.start, injected))
-        until = last if returned is None else returned
-        all_of_them = [
-            one
-            for spot in range(place, until)
-            if not index.good[spot] and (one := suffering(index.users[spot], index, patience)) is not None
-        ]
-        found.append(_outage(index, all_of_them, injected, returned, back, place))
-        place = until
+    begin = 0
+    while begin < len(harmed):
+        place, first = harmed[begin]
+        returned = back.after(place, last, max(first.start, injected))
+        end = len(harmed) if returned is None else bisect_left(harmed, returned, begin + 1, key=itemgetter(0))
+        found.append(_outage(index, [one for _, one in harmed[begin:end]], injected, returned, back, place))
+        begin = end
     return found
 
 
@@ -165,7 +160,7 @@ class _Return:
     def __init__(self, index: Indexed) -> None:
         self._index = index
         self._good = list(accumulate(index.good, initial=0))
-        self._known = list(accumulate((r.outcome is not Outcome.UNKNOWN for r in index.users), initial=0))
+        self._known = list(accumulate((outcome is not Outcome.UNKNOWN for outcome in index.outcomes), initial=0))
         self._seen_until = index.moments[-1] if index.moments else 0.0
 
     def after(self, place: int, last: int, since: float) -> int | None:

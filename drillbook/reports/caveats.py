@@ -8,6 +8,7 @@ from drillbook.model.judgement import Clocks, Moment
 from drillbook.model.request import Outcome
 from drillbook.model.units import Dimension, show
 from drillbook.model.verdict import RunStatus
+from drillbook.probes.index import Indexed
 from drillbook.reports.header import started
 
 FEW_REQUESTS = 30
@@ -17,6 +18,7 @@ SHOWN = 10
 
 def caveats(history: History, clocks: Clocks, status: RunStatus) -> tuple[str, ...]:
     """Sentences, the gravest first."""
+    index = Indexed.of(history)
     found: list[str] = []
     if history.damage:
         more = f"; and {len(history.damage) - SHOWN} more" if len(history.damage) > SHOWN else ""
@@ -44,11 +46,11 @@ def caveats(history: History, clocks: Clocks, status: RunStatus) -> tuple[str, .
             f"Clocks are read off requests, polls and watches; the coarsest, {worst.name}, may lie up to "
             f"{show(worst.resolution, Dimension.DURATION)} earlier than shown."
         )
-    unknown = sum(request.outcome is Outcome.UNKNOWN for request in history.load)
+    unknown = index.outcomes.count(Outcome.UNKNOWN)
     if unknown:
         found.append(f"{unknown} requests were still in flight when the run ended and count as neither good nor bad.")
-    if len(history.load) < FEW_REQUESTS:
-        found.append(f"Only {len(history.load)} requests: intervals are wide.")
+    if len(index.users) < FEW_REQUESTS:
+        found.append(f"Only {len(index.users)} requests: intervals are wide.")
     found.append("One run is one sample: a figure that matters deserves repeats.")
     return tuple(found)
 

@@ -99,7 +99,8 @@ def _stretch(
         overlap = min(end, stretch.end) - max(start, stretch.start)
         if overlap > 0:
             spent[state] += overlap * gpus  # type: ignore[assignment]  # Counter's stub knows only whole numbers
-    tokens = sum(request.chunks for request in index.users if index.relative(index.moment(request)) in stretch)
+    seen = zip(index.moments, index.chunks, strict=True)
+    tokens = sum(chunks for moment, chunks in seen if index.relative(moment) in stretch)
     price = sum(spent.values()) / HOUR * prices.per_gpu_hour
     return StretchCost(
         stretch=stretch.name,

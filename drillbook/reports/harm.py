@@ -70,7 +70,7 @@ def harm(index: Indexed, stretches: Sequence[Stretch]) -> Harm:
     return Harm(
         total=len(load),
         bad=len(bad),
-        outcomes=_outcomes(load),
+        outcomes=_outcomes(index.outcomes),
         by_stretch=tuple(_counts(index, stretch) for stretch in stretches),
         tokens_lost=sum(max(0, request.wanted_tokens - request.chunks) for request in bad),
         tokens_wasted=sum(request.chunks for request in bad),
@@ -81,14 +81,13 @@ def harm(index: Indexed, stretches: Sequence[Stretch]) -> Harm:
     )
 
 
-def _outcomes(requests: Sequence[RequestRecord]) -> dict[str, int]:
-    found = Counter([request.outcome for request in requests])
-    return {outcome.value: found[outcome] for outcome in Outcome}
+def _outcomes(seen: Sequence[Outcome]) -> dict[str, int]:
+    return {outcome.value: seen.count(outcome) for outcome in Outcome}
 
 
 def _counts(index: Indexed, stretch: Stretch) -> Counts:
-    mine = index.requests_of(Span(index.zero + stretch.start, index.zero + stretch.end))
-    return Counts(stretch=stretch.name, total=len(mine), outcomes=_outcomes(mine))
+    first, last = index.within(Span(index.zero + stretch.start, index.zero + stretch.end))
+    return Counts(stretch=stretch.name, total=last - first, outcomes=_outcomes(index.outcomes[first:last]))
 
 
 def _worst(index: Indexed) -> Worst:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 import msgspec
@@ -60,9 +60,10 @@ def series(index: Indexed) -> Series:
     moments = [
         moment if bad else one.scheduled for moment, bad, one in zip(index.moments, index.bad, load, strict=True)
     ]  # harm that the fault did to one in flight counts from the fault on; who was served counts when he asked
-    shelves: dict[int, list[int]] = {}
+    shelves: defaultdict[int, list[int]] = defaultdict(list)
+    origin = index.origin
     for place, moment in enumerate(moments):
-        shelves.setdefault(int((moment - index.origin) // width), []).append(place)
+        shelves[int((moment - origin) // width)].append(place)
     dots = (
         Dot(at=index.relative(moment), ttft=request.ttft, outcome=request.outcome)
         for moment, request in zip(moments, load if len(load) <= MOST_DOTS else (), strict=False)
@@ -72,15 +73,16 @@ def series(index: Indexed) -> Series:
 
 
 def _bin(start: float, index: Indexed, places: Sequence[int]) -> Bin:
-    counts = Counter([index.users[place].outcome for place in places])
+    good, waits, chunks = index.good, index.waits, index.chunks
+    counts = Counter([index.outcomes[place] for place in places])
     known = len(places) - counts[Outcome.UNKNOWN]
-    first = sorted(wait for place in places if (wait := index.waits[place]) is not None and wait != math.inf)
+    first = sorted(wait for place in places if (wait := waits[place]) is not None and wait != math.inf)
     return Bin(
         start=start,
         outcomes={outcome.value: count for outcome, count in counts.items()},
-        goodput=sum(index.good[place] for place in places) / known if known else None,
+        goodput=sum([good[place] for place in places]) / known if known else None,
         ttft_p50=slis.quantile(first, 0.5),
         ttft_p95=slis.quantile(first, 0.95),
         ttft_highest=first[-1] if first else None,
-        tokens=sum([index.chunks[place] for place in places]),
+        tokens=sum([chunks[place] for place in places]),
     )

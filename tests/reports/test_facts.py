@@ -6,7 +6,7 @@ import pytest
 from drillbook.model.events import FaultState
 from drillbook.model.history import History
 from drillbook.model.judgement import Judgement
-from drillbook.model.request import Outcome
+from drillbook.model.request import Outcome, Stream
 from drillbook.model.verdict import RunStatus, UndoState, Verdict
 from drillbook.reports.facts import Facts, facts
 
@@ -24,7 +24,8 @@ def test_the_head_says_what_was_done_and_whether_it_held(pod_kill_facts: Facts) 
 
 
 def test_harm_is_counted_from_the_requests_themselves(pod_kill: Run, pod_kill_facts: Facts) -> None:
-    load, harm = pod_kill[0].load, pod_kill_facts.harm
+    load = [request for request in pod_kill[0].requests if request.stream is Stream.LOAD]
+    harm = pod_kill_facts.harm
     bad = [request for request in load if request.outcome.bad]
     assert (harm.total, harm.bad) == (len(load), len(bad)) == (601, 13)
     assert harm.outcomes == {o.value: sum(r.outcome is o for r in load) for o in Outcome}
