@@ -42,8 +42,8 @@ _NAME = click.option(
     show_default=True,
     metavar="STACK",
     help="Which manifests: production-stack, distributed (one engine over two pods), pipeline (the same, by layers), "
-    "guardrailed (behind a guardrail gateway), autoscaled (with an HPA), small-cache (little room for KV), canary "
-    "(the engines as an Argo Rollout).",
+    "guardrailed (behind a guardrail gateway), autoscaled (with an HPA), small-cache (little room for KV), "
+    "and for rollouts canary, blue-green, guarded-canary and undoing (docs/rollouts.md).",
 )
 @click.option(
     "--replicas", type=click.IntRange(0, 200), help="Engines (3 of sim, 2 of vllm; 1 where one has several pods)."
