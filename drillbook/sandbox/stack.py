@@ -62,8 +62,10 @@ _CANARY = """\
       steps:
         - setWeight: 50
         - analysis:
-            templates: [{templateName: engine-is-well}]
-            args: [{name: canary-hash, valueFrom: {podTemplateHashValue: Latest}}]
+            templates: [{templateName: engine-is-well}, {templateName: engine-answers-right}]
+            args:
+              - {name: canary-hash, valueFrom: {podTemplateHashValue: Latest}}
+              - {name: service, value: vllm-engine-canary}
 """
 _GUARDED = """\
     canary:
@@ -79,7 +81,9 @@ _BLUE_GREEN = """\
       previewService: vllm-engine-preview
       scaleDownDelaySeconds: 10
       abortScaleDownDelaySeconds: 5
-      prePromotionAnalysis: {templates: [{templateName: engine-answers-right}]}
+      prePromotionAnalysis:
+        templates: [{templateName: engine-answers-right}]
+        args: [{name: service, value: vllm-engine-preview}]
 """
 
 
@@ -124,11 +128,11 @@ LAYOUTS = {
         ),
     ),
     "canary": Layout(
-        ("production-stack.yaml", "canary.yaml"), "production-stack", {"sim": 2, "vllm": 2},
+        ("production-stack.yaml", "canary.yaml", "known-answer.yaml"), "production-stack", {"sim": 2, "vllm": 2},
         words=_rollout(_CANARY),
     ),
     "blue-green": Layout(
-        ("production-stack.yaml", "blue-green.yaml"), "production-stack", {"sim": 2, "vllm": 2},
+        ("production-stack.yaml", "blue-green.yaml", "known-answer.yaml"), "production-stack", {"sim": 2, "vllm": 2},
         front="vllm-engine-service", words=_rollout(_BLUE_GREEN),
     ),
     "guarded-canary": Layout(
