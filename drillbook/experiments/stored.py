@@ -6,7 +6,8 @@ they are written until somebody asks; that they are times, and nothing else, is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterator, Sequence
 from typing import Union, get_args
 
 import msgspec
@@ -44,6 +45,11 @@ class StoredRequest(RequestRecord, frozen=True, kw_only=True, tag="request", gc=
     def ttft(self) -> float | None:
         written = bytes(_raw(self))  # what ``first`` does, at half its cost: every reader asks every request
         return self.sent + int(written[1 : written.find(b",")]) / 1e6 - self.scheduled if len(written) > 2 else None
+
+    @property
+    def gaps(self) -> Iterator[int]:
+        tokens = _decode_times(bytes(_raw(self)))  # as the base class does, without its way to the tokens
+        return map(operator.sub, tokens[1:], tokens)
 
     @property
     def written(self) -> bytes:
