@@ -116,7 +116,8 @@ def _blind(history: History, condition: Expectation, now: float) -> str:
 
 
 def settled(history: History, now: float) -> bool:
-    """Whether nothing that is expected *eventually* can change any more: each has happened for good, or is overdue.
+    """Whether nothing that is expected *eventually* can change any more: each has happened for good, or is overdue;
+    a recovery is waited for to the end of the observation.
 
     Never before every fault has shown whether it bit and is past its own ``for``, nor while a request is stalled, since
     what becomes of it decides. False where nothing is expected eventually: then the whole observation is wanted.
@@ -170,12 +171,17 @@ def _faults_shown(index: Indexed, now: float) -> bool:
 
 
 def _overdue(index: Indexed, wanted: Expectation, now: float) -> bool:
-    if wanted.within is None:
+    """Whether it can only be late by now. A recovery that is late is watched on: how late it was is worth knowing."""
+    if wanted.within is None or (wanted.probe == "recovered" and _lost(index)):
         return False
     anchor = evaluate.anchor_of(index, wanted.anchor)
     if anchor is None or now <= anchor + wanted.within + STEP:
         return False
     return not (wanted.is_event and not _instant(wanted) and _proving(index, anchor + wanted.within))
+
+
+def _lost(index: Indexed) -> bool:
+    return clocks.turning_point(index) is not None or clocks.capacity_lost(index) is not None
 
 
 def _instant(wanted: Expectation) -> bool:
@@ -205,7 +211,7 @@ def _happened(index: Indexed, wanted: Expectation, now: float) -> bool:
     start = index.injected if index.injected is not None else index.origin
     if probe.kind is Kind.EVENT:
         # where nothing was lost so far, it may yet be: kubelets take their time to notice
-        lost = clocks.turning_point(index) is not None or clocks.capacity_lost(index) is not None
+        lost = _lost(index)
         moment = probe.read(index, Span(start, now)).value
         if moment is None or _instant(wanted):
             return moment is not None

@@ -116,9 +116,15 @@ def test_the_observation_ends_once_recovery_has_held():
 
 
 def test_the_observation_ends_once_everything_is_overdue():
-    run = broken(1, 99, expect=["recovered within 20s"])
+    run = broken(1, 99, expect=["detected within 20s"])
     assert not settled(run, 19)
     assert settled(run, 21.5)
+
+
+def test_a_recovery_that_is_late_is_watched_until_it_comes():
+    run = broken(1, 25, expect=["recovered within 20s"])
+    assert not settled(run, 24)
+    assert settled(run, 31.5)
 
 
 def test_nothing_is_settled_before_the_fault_showed_its_bite():
