@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from drillbook.cli.liveview import FAULT_WORDS, Happening, LiveView, PodLine, short_name
+from drillbook.load import slis
 from drillbook.model import units
 from drillbook.model.events import FaultState, Phase
 from drillbook.model.experiment import Experiment
@@ -79,8 +80,8 @@ def figures(view: LiveView) -> Text:
     text = Text("goodput ")
     text.append("none" if goodput is None else units.show(goodput, Dimension.SHARE), style=_goodput_style(goodput))
     if ttft:
-        text.append(f"   TTFT p50 {_duration(ttft[len(ttft) // 2])}")
-        text.append(f" p95 {_duration(ttft[min(len(ttft) - 1, int(len(ttft) * 0.95))])}")
+        p50, p95 = (_duration(slis.quantile(ttft, q) or 0.0) for q in (0.5, 0.95))
+        text.append(f"   TTFT p50 {p50} p95 {p95}")
     text.append(f"   {view.tokens_per_second} tok/s   in flight {view.in_flight}")
     if view.oldest > 2:
         text.append(f"   oldest silent for {view.oldest:.1f}s", style="yellow")
