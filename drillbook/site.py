@@ -144,7 +144,7 @@ def _execute(name: str, real: Path, data: bytes, digest: str) -> ModuleType:
     sys.modules[name] = module
     try:
         exec(compile(data, str(real), "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - vouched for, see `load`
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # whatever a user's module raises, and `exit()`, is told with its line
         del sys.modules[name]
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(real)]
         line = error.lineno if isinstance(error, SyntaxError) else frames[-1].lineno if frames else 0

@@ -59,7 +59,7 @@ class Controls:
         for control in self._declared():
             try:
                 await self._call(control, "configure_control", variables, event_registry=self._events)
-            except Exception as error:
+            except (Exception, SystemExit) as error:  # a user's control may raise anything
                 raise PreflightError(
                     f"the control {control['name']!r} cannot be set up: {type(error).__name__}: {error}",
                     "nothing was touched; without it the run would not be guarded",
@@ -71,7 +71,7 @@ class Controls:
         for control in self._configured:
             try:
                 await self._call(control, "cleanup_control", Variables())
-            except Exception as error:  # noqa: BLE001 - a user's control; all others are cleaned up nevertheless
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's; all others are cleaned up nevertheless
                 self._note(f"the control {control['name']!r} failed when cleaned up: {error}")
         await self.tell("finish", journal)
 

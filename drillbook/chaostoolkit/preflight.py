@@ -39,7 +39,7 @@ def _controls(data: Json) -> Iterator[str]:
             validate = getattr(module, "validate_control", None)
             if validate is not None:
                 validate(control)
-        except Exception as error:  # noqa: BLE001 - importing and validating are a user's code; whatever it raises is told
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - importing and validating execute a user's code
             yield f"the control {control['name']!r}: {type(error).__name__}: {error}"
 
 

@@ -98,8 +98,9 @@ def test_the_list_is_for_its_owner_alone(book):
         ("\n\n1 / 0\n", ":3:1: fails when loaded: ZeroDivisionError"),
         ("def f(:\n", ":1:1: fails when loaded: SyntaxError"),
         ("import no_such_module\n", ":1:1: fails when loaded: ModuleNotFoundError"),
+        ("\nraise SystemExit(0)\n", ":2:1: fails when loaded: SystemExit"),
     ],
-    ids=["raises", "no Python", "a missing module"],
+    ids=["raises", "no Python", "a missing module", "ends the program"],
 )
 def test_python_that_fails_when_loaded_is_a_problem_with_its_line(book, source, told):
     path = book / "probes" / "bad.py"

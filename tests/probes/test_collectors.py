@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -171,12 +172,18 @@ async def raising(target: Any) -> float:
     raise KeyError("gone")
 
 
+async def leaving(target: Any) -> float:
+    raise SystemExit(0)
+
+
 @pytest.mark.parametrize(
     ("function", "value", "error"),
     [
         (asynchronous, 10.0, ""),
         (lambda target: 3, 3.0, ""),
         (raising, None, "KeyError: 'gone'"),
+        (leaving, None, "SystemExit: 0"),
+        (lambda target: sys.exit(3), None, "SystemExit: 3"),
         (lambda target: None, None, "it returned nothing"),
         (lambda target: float("nan"), None, "it returned nan"),
         (lambda target: float("inf"), None, "it returned inf"),
@@ -184,7 +191,19 @@ async def raising(target: Any) -> float:
         (lambda target: True, None, "it returned a bool, and a number is wanted"),
         (lambda target: [1.0], None, "it returned a list, and a number is wanted"),
     ],
-    ids=["async", "plain", "raises", "nothing", "NaN", "infinite", "text", "truth", "list"],
+    ids=[
+        "async",
+        "plain",
+        "raises",
+        "leaves",
+        "leaves in its thread",
+        "nothing",
+        "NaN",
+        "infinite",
+        "text",
+        "truth",
+        "list",
+    ],
 )
 async def test_whatever_a_custom_probe_does_becomes_a_reading(function, value, error):
     found = await first_of(function)

@@ -123,7 +123,11 @@ def detectors(probe: Any, wire: Wire, name: str) -> list[tuple[str, Any]]:
 
 
 class Runner(threading.Thread):
-    """One probe, from its first prompt to its last score."""
+    """One probe, from its first prompt to its last score.
+
+    Garak sends one attempt after the other, or one a process, and offers no public way in between: so its private steps
+    are taken here, in its order. A test against garak's own harness holds that they do the same.
+    """
 
     def __init__(self, wire: Wire, name: str, probe: Any, scoring: list[tuple[str, Any]], model: str) -> None:
         super().__init__(name=name, daemon=True)
@@ -145,7 +149,7 @@ class Runner(threading.Thread):
         inbox: queue.SimpleQueue[tuple[Any, list[str | None]]] = queue.SimpleQueue()
         asked = {}
         for place, attempt in enumerate(attempts):
-            self._probe._generator_precall_hook(self._generator, attempt)  # noqa: SLF001
+            self._probe._generator_precall_hook(self._generator, attempt)  # noqa: SLF001 - see the class
             rows = [{"role": turn.role, "content": turn.content.text} for turn in attempt.prompt.turns]
             changed = {key: value for key, value in self._sampling().items() if value != self._defaults[key]}
             number = self._wire.ask(
@@ -166,10 +170,10 @@ class Runner(threading.Thread):
         probe = self._probe
         attempt.outputs = [None if text is None else Message(text=text) for text in outputs]
         if probe.post_buff_hook:
-            attempt = probe._postprocess_buff(attempt)  # noqa: SLF001
-        attempt = probe._postprocess_hook(attempt)  # noqa: SLF001
-        probe._generator_cleanup()  # noqa: SLF001
-        return probe._postprocess_attempt(copy.deepcopy(attempt))  # noqa: SLF001
+            attempt = probe._postprocess_buff(attempt)  # noqa: SLF001 - see the class
+        attempt = probe._postprocess_hook(attempt)  # noqa: SLF001 - see the class
+        probe._generator_cleanup()  # noqa: SLF001 - see the class
+        return probe._postprocess_attempt(copy.deepcopy(attempt))  # noqa: SLF001 - see the class
 
     def _score(self, number: int, attempt: Any) -> None:
         scores = {name: list(detector.detect(attempt)) for name, detector in self._detectors}

@@ -37,7 +37,7 @@ async def run(provider: dict[str, Any], variables: Variables, threads: Threads, 
     except Unfinished as error:
         still = ", and is still at work" if error.running else ""
         raise ActivityError(f"{name} took longer than {seconds:g} s{still}", unfinished=error.running) from error
-    except Exception as error:
+    except Exception as error:  # a user's function may raise anything; it is told as the activity's failure
         raise ActivityError(f"{type(error).__name__}: {error}") from error
     except (SystemExit, KeyboardInterrupt) as error:
         # In its thread it ended nothing but itself: for the run it is a failure like any other.
@@ -53,7 +53,7 @@ def find(provider: dict[str, Any]) -> Callable[..., Any]:
     """
     try:
         module = importlib.import_module(str(provider["module"]))
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # importing executes a user's module
         raise ActivityError(f"the Python module {provider['module']} cannot be imported: {error}") from error
     function = getattr(module, str(provider["func"]), None)
     if not callable(function):

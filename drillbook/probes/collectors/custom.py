@@ -40,7 +40,7 @@ class Sampler:
                 return _number(await self._call())
         except TimeoutError:
             return None, f"no answer within {patience:g}s"
-        except Exception as error:  # noqa: BLE001 - a user's code may raise anything, and all of it is told
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's code may raise anything; `exit()` ends no run
             return None, f"{type(error).__name__}: {error}"
 
     async def _call(self) -> Any:
