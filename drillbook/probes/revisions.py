@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from drillbook.model.events import FaultChanged, FaultState, ObjectChanged
+from drillbook.model.history import Span
 from drillbook.probes import recovery
 from drillbook.probes.capacity import ENGINE_ROLES, Steps, desired, is_ready, role_pods
 from drillbook.probes.index import Indexed
@@ -111,6 +112,24 @@ def ready_of(index: Indexed) -> tuple[Steps, Steps]:
             if side.times or event.kind == "Pod":
                 side.set(line.mono, sum(each == active for each in there.values()) if active else len(there))
     return steps
+
+
+def reached(index: Indexed, revision: str, window: Span) -> list[Span]:
+    """When within the window users could reach a revision's pods: always, but for blue/green, which says so."""
+    said = [
+        (line.mono, str(event.summary["active"]))
+        for line, event in index.events(ObjectChanged)
+        if event.kind in WORKLOADS and event.role in roles(index) and event.summary.get("active")
+    ]
+    if not said:
+        return [window]
+    ends = [*(moment for moment, _ in said[1:]), window.end]
+    spans = (
+        Span(max(start, window.start), min(end, window.end))
+        for (start, active), end in zip(said, ends, strict=True)
+        if active == revision
+    )
+    return [span for span in spans if span.start < span.end]
 
 
 def promoted(index: Indexed) -> float | None:

@@ -12,7 +12,7 @@ from drillbook.probes.recovery import Pod
 
 
 class RevisionFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """One revision's engines. Seconds are after time zero."""
+    """One revision's pods. Seconds are after time zero."""
 
     revision: str
     """The pods' template hash."""
@@ -21,7 +21,7 @@ class RevisionFacts(msgspec.Struct, frozen=True, kw_only=True):
     pods: int
     first_ready: float | None
     share: float
-    """Of the ready engines' time from the injection to the undo."""
+    """Of the time from the injection to the undo in which a pod was ready and users could reach it."""
     requests: int | None
     """Users whom it is known to have answered since the injection; None where no answer says who gave it."""
 
@@ -76,9 +76,13 @@ def _revisions(index: Indexed, window: Span, new: set[str]) -> tuple[RevisionFac
     for pod in revisions.pods(index):
         if revision := revisions.revision_of(pod):
             found.setdefault(revision, []).append(pod)
-    times = {name: sum(_ready(pod, window) for pod in each) for name, each in found.items()}
+    times = {
+        name: sum(_ready(pod, span) for pod in each for span in revisions.reached(index, name, window))
+        for name, each in found.items()
+    }
     total = sum(times.values())
-    answered = [user.replica for user in index.requests_of(window) if user.replica]
+    known = {pod.name for each in found.values() for pod in each}
+    answered = [user.replica for user in index.requests_of(window) if user.replica in known]
     rows = []
     for name, each in found.items():
         firsts = [at for pod in each if (at := pod.first(pod.born, is_ready)) is not None]

@@ -234,3 +234,6 @@ def test_of_blue_and_green_only_the_one_that_users_get_is_counted() -> None:
     index = over(run)
     assert read(index, "promoted").value == pytest.approx(ZERO + 20)
     assert PROBES["bad-revision-share"].read(index, Span(ZERO, ZERO + 25)).value == pytest.approx(5 / 25)
+    facts = rollout_facts(index)
+    assert facts is not None
+    assert [row.share for row in facts.revisions] == [pytest.approx(20 / 30), pytest.approx(10 / 30)]
