@@ -53,13 +53,13 @@ async def observers(
     asked = {each.probe for each in questions(experiment)}
     series = {name for probe, names in SERIES.items() if probe in asked for name in names}
     poller = HealthPoller(await target.endpoint(), watcher.engines, emit, engines.ALWAYS | series)
-    routed = [RouterPoller(watcher.routers, emit).run] if asked & routing.SERIES.keys() else []
+    routers = RouterPoller(watcher.routers, emit)
     watches = [functools.partial(watcher.follow, kind) for kind in KINDS]
     linked = any(step.fault.startswith("link-") for step in experiment.method)
     listening = [LinkListener(target, emit).run] if linked else []
     asking = await prometheus.instruments(experiment, target, emit)
     return Observers(
-        [*watches, evidence.run, poller.run, *routed, *listening, *asking, *(sampler.run for sampler in samplers)],
+        [*watches, evidence.run, poller.run, routers.run, *listening, *asking, *(sampler.run for sampler in samplers)],
         watcher.listed.wait,
     )
 
