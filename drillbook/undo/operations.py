@@ -108,7 +108,8 @@ async def _signal(kube: Kube, operation: SignalProcess) -> Outcome:
         seen = await processes.look(kube, operation.pod, operation.container)
         left = _unsettled(operation, seen)
         if left:
-            await processes.signal(kube, operation.pod, operation.container, left, operation.signal)
+            seen = await processes.signal(kube, operation.pod, operation.container, left, operation.signal)
+        if _unsettled(operation, seen):  # it answered from within the moment: the kernel may have needed another
             seen = await processes.look(kube, operation.pod, operation.container)
     except (NotFoundError, ApiError):
         gone = await _container_gone(kube, operation)  # it may have ended between the look and the exec

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
 
 import msgspec
 
 from drillbook import clock
 from drillbook.errors import UndoError
-from drillbook.model.undo import EntryState, UndoEntry
+from drillbook.model.undo import EntryState, SignalProcess, UndoEntry, UndoOperation
 from drillbook.targets.answers import ApiError, UnavailableError
 from drillbook.undo import lease
 from drillbook.undo.operations import Outcome, carry_out
@@ -36,7 +37,7 @@ async def undo_all(
     """
     until = clock.monotonic() + seconds
     await _persist(lambda: store.close(by), until)
-    anothers = await _is_anothers(store)
+    anothers = any(entry.state in _ENDED for entry in store.record.entries) and await _is_anothers(store)
     done = []
     for entry in reversed(store.record.entries):
         if entry.id == sparing:
@@ -65,11 +66,7 @@ async def undo_entry(store: UndoStore, entry_id: str, *, seconds: float = UNDO_S
 
 
 async def _undo(store: UndoStore, entry: UndoEntry, until: float) -> UndoEntry:
-    outcomes = [
-        await carry_out(store.kube, operation, seconds=max(until - clock.monotonic(), 0.0))
-        for operation in reversed(entry.operations)
-    ]
-    outcome = _together(outcomes)
+    outcome = _together(await _carry_out(store, entry.operations[::-1], until))
     if entry.state in _ENDED and outcome.state is not EntryState.FAILED:
         return entry  # it had ended before, and how it ended then stays true
     try:
@@ -78,6 +75,17 @@ async def _undo(store: UndoStore, entry: UndoEntry, until: float) -> UndoEntry:
         failed = f"{outcome.detail}; not written down: {error}"
         return msgspec.structs.replace(entry, state=EntryState.FAILED, detail=failed)
     return msgspec.structs.replace(entry, state=outcome.state, detail=outcome.detail)
+
+
+async def _carry_out(store: UndoStore, operations: Sequence[UndoOperation], until: float) -> list[Outcome]:
+    """One after the other; but processes go on all at once, for no container waits for another's."""
+
+    def one(operation: UndoOperation) -> Coroutine[Any, Any, Outcome]:
+        return carry_out(store.kube, operation, seconds=max(until - clock.monotonic(), 0.0))
+
+    if all(isinstance(operation, SignalProcess) for operation in operations):
+        return list(await asyncio.gather(*map(one, operations)))
+    return [await one(operation) for operation in operations]
 
 
 def _together(outcomes: list[Outcome]) -> Outcome:

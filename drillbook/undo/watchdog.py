@@ -173,9 +173,13 @@ class Watchdog:
             try:
                 orders = self._orders
                 store = await UndoStore.open(self._kube, orders.namespace, orders.run_id, self._folder)
-                with contextlib.suppress(ApiError, UnavailableError):
-                    self._held = self._held or await lease.take_over(self._kube, orders.namespace, orders.run_id)
-                await undo_all(store, "watchdog", seconds=ATTEMPT_SECONDS, tell=self._tell)
+                holding = asyncio.create_task(
+                    self._hold_lease(), name="lease"
+                )  # meanwhile the dead runner's still holds
+                try:
+                    await undo_all(store, "watchdog", seconds=ATTEMPT_SECONDS, tell=self._tell)
+                finally:
+                    await holding
                 if not store.record.remaining:
                     self._note_once(f"nothing of run {orders.run_id} is left")
                     return True
@@ -188,6 +192,11 @@ class Watchdog:
                 return False
             await asyncio.sleep(pause)
             pause = min(pause * 2, 2.0)
+
+    async def _hold_lease(self) -> None:
+        with contextlib.suppress(ApiError, UnavailableError):
+            orders = self._orders
+            self._held = self._held or await lease.take_over(self._kube, orders.namespace, orders.run_id)
 
     def _tell(self, entry: UndoEntry) -> None:
         """What is looked at again and found as it was is no news."""
