@@ -37,8 +37,10 @@ from drillbook.undo.undo import undo_all
 
 LOOK_SECONDS = 0.5
 """Between two looks at the Lease."""
-AGAIN_SECONDS = 1.0
-"""Between two looks at what was undone, while a late request of the runner's may still change it."""
+AGAIN_SECONDS = 0.1, 1.0
+"""Between two looks at what was undone, while a late request of the runner's may still change it: at first, for what
+was on its way lands soon, and at most.
+"""
 ATTEMPT_SECONDS = 30.0
 """How long one attempt at the whole undo lasts before it is written down as failed, and tried again."""
 GOODBYE = b"goodbye\n"
@@ -156,8 +158,10 @@ class Watchdog:
         """
         settled = clock.monotonic() + self._orders.settle
         clean = await self._undo_until_clean()
+        pause, most = AGAIN_SECONDS
         while clean and clock.monotonic() < settled:
-            await asyncio.sleep(min(AGAIN_SECONDS, max(0.0, settled - clock.monotonic())))
+            await asyncio.sleep(min(pause, max(0.0, settled - clock.monotonic())))
+            pause = min(2 * pause, most)
             clean = await self._undo_until_clean()
         if self._held is not None:
             await self._held.release()
