@@ -1,9 +1,11 @@
 """Ends real runs in every way that a machine or a person knows, at random moments, and looks whether all is put back.
 
-    python tests/attack/undo_attack.py --rounds 300 --seed 7 --minutes 30
+    python tests/attack/undo_attack.py --rounds 300 --seed 7 --minutes 40 --keep attack.jsonl
 
-What is counted is seen from outside (``outside.py``: /proc and plain HTTP), never told by drillbook. Exit 1 where
-anything was left, harmed, or reported as what it was not.
+What is counted is seen from outside (``outside.py``: /proc and plain HTTP), never told by drillbook. The last line is
+the totals as JSON. Exit 1 where anything was left, harmed, or reported as what it was not, or where the time was too
+short for all rounds. With ``--keep`` each round is written down once it is over, and the same command goes on where
+the last one stopped.
 """
 
 from __future__ import annotations
@@ -15,13 +17,14 @@ import os
 import random
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +59,8 @@ WAYS = {
     "control plane away until after the run": 0.3,
 }
 """How often each way is chosen, relative to one another."""
+UNDONE_WITHIN = 2.0
+"""Seconds from ``kill -9`` to undone that are promised; how many kills took longer is told."""
 
 
 class Lane:
@@ -116,7 +121,7 @@ class Lane:
             say(f"the decoy pod was touched: {decoy}")
         text = (place / "output").read_text(errors="replace")
         for word in ("Traceback", "never retrieved", "bug:"):
-            if word in text and not was_starting(round_):
+            if word in text and not (word == "Traceback" and was_starting(round_, text)):
                 say(f"{word!r} in the output: {text[text.find(word) - 200 :][:1500]}")
         folders = [each.parent for each in place.glob("runs/*/*/journal.jsonl") if not each.parent.is_symlink()]
         for folder in folders:
@@ -165,8 +170,13 @@ def _examine_journal(round_: Round, folder: Path, meddler: Meddler | None) -> No
         round_.problems.append(f"judged as {round_.status}, with {len(ended)} run-ended")
     if round_.status == "crashed" and judgement.verdict.value == "held":
         round_.problems.append("a crashed run was judged held")
-    if judgement.undo.value == "remains" and round_.way != "control plane away until after the run":
-        round_.problems.append("nothing is left, but the run folder says that something remains")
+    round_.undo = ended[0]["undo"] if ended else ""
+    if ended and (round_.undo == "remains") != (round_.code == 5) and round_.code != -9:
+        round_.problems.append(f"its own end says undo {round_.undo}, and its exit code is {round_.code}")
+    try:  # whoever undid it may be writing that down
+        wait(lambda: check.judge(journal.read(folder)).undo.value != "remains", 20, "the run folder to say so")
+    except TimeoutError as error:
+        round_.problems.append(f"nothing is left, but {error}")
     if round_.status == "completed" and round_.code in FINISHED and judgement.exit_code != round_.code:
         round_.problems.append(f"the journal says exit code {judgement.exit_code:d}, the runner {round_.code}")
     if meddler and meddler.wrote:
@@ -204,8 +214,10 @@ class Result:
     """What an attack showed."""
 
     rounds: list[Round]
+    wanted: int
     harm: str
     seconds: float
+    """Since this process began; the rounds of an earlier one are counted and their time is not."""
     leftovers: list[str]
 
     @property
@@ -215,7 +227,34 @@ class Result:
         refused = sum(each.code == 4 and not each.way.startswith(expected) for each in self.rounds)
         if refused > max(2, len(self.rounds) / 20):
             told.append(f"{refused} of {len(self.rounds)} runs were refused by the preflight")
+        short = self.wanted - len(self.rounds)
+        told += [f"{short} of {self.wanted} rounds were not begun: the time was over"] if short > 0 else []
         return told + ([f"the decoy: {self.harm}"] if self.harm else []) + self.leftovers
+
+    @property
+    def undone(self) -> list[float]:
+        """Seconds from ``kill -9`` to undone of each kill that met a fault in place, sorted."""
+        return sorted(each.undone for each in self.rounds if each.undone is not None)
+
+    def totals(self) -> dict[str, Any]:
+        """All that this attack came to, for a machine."""
+        times, meddled = self.undone, [each for each in self.rounds if each.meddled]
+        return {
+            "rounds": len(self.rounds),
+            "wanted": self.wanted,
+            "ways": dict(Counter(each.way for each in self.rounds)),
+            "exits": dict(Counter(f"{each.way}: {each.code} {each.status}" for each in self.rounds)),
+            "problems": len(self.problems),
+            "leftovers": sum(bool(each.problems) for each in self.rounds) + len(self.leftovers) + bool(self.harm),
+            "kills": len(times),
+            "undone_median_s": round(statistics.median(times), 3) if times else None,
+            "undone_most_s": round(times[-1], 3) if times else None,
+            "undone_over_2s": sum(each > UNDONE_WITHIN for each in times),
+            "meddled": len(meddled),
+            "superseded": sum(each.superseded for each in meddled),
+            "seconds": round(self.seconds),
+            "seconds_a_round": round(statistics.mean(each.seconds for each in self.rounds), 1) if self.rounds else None,
+        }
 
     def summary(self) -> str:
         outcomes: dict[str, Counter[str]] = {}
@@ -225,7 +264,7 @@ class Result:
         for way in sorted(outcomes):
             rows.append(f"  {way}: {sum(outcomes[way].values())}")
             rows += [f"    {count:4} x {what}" for what, count in outcomes[way].most_common()]
-        times = sorted(each.undone for each in self.rounds if each.undone is not None)
+        times = self.undone
         if times:
             marks = {"least": 0.0, "median": 0.5, "90 %": 0.9, "most": 1.0}
             figures = [f"{name} {times[round(share * (len(times) - 1))]:.2f} s" for name, share in marks.items()]
@@ -238,34 +277,48 @@ class Result:
         return "\n".join(rows + [f"  PROBLEM {each}" for each in self.problems])
 
 
-def attack(rounds: int, seed: int, minutes: float, lanes: int, only: str = "") -> Result:
-    """Attack until all rounds are over or the time is."""
+def attack(rounds: int, seed: int, minutes: float, lanes: int, only: str = "", keep: Path | None = None) -> Result:
+    """Attack until all rounds are over or the time is. What ``keep`` holds already is not done again."""
     began = time.monotonic()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # one that is ignored would be so for the runners as well
     folder = Path(tempfile.mkdtemp(prefix="drillbook-attack-"))
     os.environ.setdefault("DRILLBOOK_HOME", str(folder / "home"))
     decoy = Decoy(folder)
-    waiting = [each for each in _rounds(rounds, seed) if only in each.way][::-1]
-    done: list[Round] = []
+    planned = [each for each in _rounds(rounds, seed) if only in each.way]
+    done = _kept(keep, planned)
+    known = {each.number for each in done}
+    waiting = [each for each in planned if each.number not in known][::-1]
     places = [Lane(f"attack-{number}", folder / f"lane-{number}") for number in range(lanes)]
 
     def work(lane: Lane) -> None:
         while waiting and time.monotonic() - began < minutes * 60:
-            current = waiting.pop()
-            current.lane = lane.name
+            try:
+                current = waiting.pop()
+            except IndexError:  # another lane took the last one
+                return
+            current.lane, started = lane.name, time.monotonic()
             try:
                 lane.attack(current)
             except Exception as error:  # noqa: BLE001 - a bug of the attack's is a problem of its round, and the others go on
                 current.problems.append(f"the attack itself failed: {type(error).__name__}: {error}")
+            current.seconds = time.monotonic() - started
             done.append(current)
+            if keep:
+                with keep.open("a") as file:
+                    file.write(json.dumps(asdict(current)) + "\n")
             if sys.stderr.isatty() or "DRILLBOOK_ATTACK_ROUNDS" in os.environ or current.problems:
                 sys.stderr.write(f"{time.monotonic() - began:6.0f}s {current}\n")
 
     threads = [threading.Thread(target=work, args=(lane,)) for lane in places]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    try:
+        for thread in threads:
+            thread.join()
+    except KeyboardInterrupt:
+        waiting.clear()  # the rounds under way are ended well
+        for thread in threads:
+            thread.join()
     leftovers = []
     for lane in places:
         try:
@@ -276,7 +329,8 @@ def attack(rounds: int, seed: int, minutes: float, lanes: int, only: str = "") -
     decoy.end()
     for lane in places:
         lane.end()
-    result = Result(sorted(done, key=lambda each: each.number), harm, time.monotonic() - began, leftovers)
+    done.sort(key=lambda each: each.number)
+    result = Result(done, len(planned), harm, time.monotonic() - began, leftovers)
     if not result.problems:
         shutil.rmtree(folder)
     else:
@@ -284,16 +338,31 @@ def attack(rounds: int, seed: int, minutes: float, lanes: int, only: str = "") -
     return result
 
 
+def _kept(keep: Path | None, planned: list[Round]) -> list[Round]:
+    """Rounds that an earlier process carried out, where they are the same ones."""
+    if keep is None or not keep.exists():
+        return []
+    same = {(each.number, each.way, each.moment, each.size) for each in planned}
+    rows = [json.loads(line) for line in keep.read_text().splitlines()]
+    kept = [Round(**row | {"method": tuple(row["method"])}) for row in rows]
+    if strange := [each.number for each in kept if (each.number, each.way, each.moment, each.size) not in same]:
+        raise SystemExit(
+            f"{keep} holds round {strange[0]} of another attack: give its --rounds and --seed, or another file"
+        )
+    return kept
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--minutes", type=float, default=40, help="no round is begun after these")
     parser.add_argument("--lanes", type=int, default=3, help="sandboxes that are attacked at the same time")
     parser.add_argument("--only", default="", help="only ways that contain this")
+    parser.add_argument("--keep", type=Path, help="write each round there, and go on from what it holds")
     options = parser.parse_args()
-    result = attack(options.rounds, options.seed, options.minutes, options.lanes, options.only)
-    sys.stdout.write(f"{result.summary()}\n")
+    result = attack(options.rounds, options.seed, options.minutes, options.lanes, options.only, options.keep)
+    sys.stdout.write(f"{result.summary()}\n{json.dumps(result.totals())}\n")
     return 1 if result.problems else 0
 
 

@@ -34,8 +34,12 @@ class Round:
     lane: str = ""
     code: int | None = None
     status: str = "no run folder"
+    undo: str = ""
+    """What the run's own end said of its undo; empty where it wrote none."""
     undone: float | None = None
     """Seconds from ``kill -9`` until nothing was broken any more, where something was."""
+    seconds: float = 0.0
+    """How long all of it took, with what was looked at before and after."""
     meddled: bool = False
     superseded: bool = False
     problems: list[str] = field(default_factory=list)
@@ -63,10 +67,11 @@ def experiment(round_: Round) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def was_starting(round_: Round) -> bool:
+def was_starting(round_: Round, text: str) -> bool:
     """Whether Python itself was starting, and knew nothing of drillbook: its own traceback then, and its own code."""
     at_once = round_.moment is not None and round_.moment < 1.0
-    return at_once and round_.status == "no run folder" and round_.code in (-1, -2, -15, 1)
+    pythons = "Traceback" not in text or "KeyboardInterrupt" in text or "Fatal Python error" in text
+    return at_once and pythons and round_.status == "no run folder" and round_.code in (-1, -2, -15, 1)
 
 
 def wrong_code(round_: Round, text: str) -> str:
@@ -79,18 +84,21 @@ def wrong_code(round_: Round, text: str) -> str:
             fine = finished
         case "SIGINT" | "SIGTERM" | "terminal closed":
             # Python leaves by SIGINT itself where Ctrl-C met an import that runs text; a shell shows 130 for that too.
-            fine = finished or round_.code == 130 or was_starting(round_) or (round_.code == -2 and nothing)
+            fine = finished or round_.code == 130 or was_starting(round_, text) or (round_.code == -2 and nothing)
         case "disk full":
             fine = finished or (unwritten and not nothing) or (round_.code == 4 and nothing)
         case "control plane away for seconds":
             fine = finished or (round_.code == 4 and nothing) or (round_.code == 130 and round_.status == "interrupted")
         case "control plane away until after the run":
             fine = finished or (round_.code == 4 and nothing) or round_.code == 5
-            fine = fine or (round_.code == 130 and round_.status == "interrupted")  # its Lease ran out before any fault
+            # Its Lease ran out before any fault, or after the last was undone.
+            fine = fine or (round_.code == 130 and round_.status == "interrupted" and round_.undo != "remains")
         case "asleep for 8 s":
             fine = finished or (round_.code == 130 and round_.status == "interrupted") or (round_.code == 4 and nothing)
         case _:
-            fine = finished or round_.code == -9
+            fine = finished or (
+                round_.code == -9 and (nothing or round_.status in ("crashed", "completed", "interrupted"))
+            )
     if round_.code == 4 and nothing and "preflight failed" in text:
         return ""  # the target was not well enough to begin; how often is counted in the end
     return "" if fine else f"exit code {round_.code} of a run that was {round_.status}"
