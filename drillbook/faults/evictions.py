@@ -15,7 +15,7 @@ from drillbook.model.plan import Call, Permission
 from drillbook.model.undo import ObjectRef
 from drillbook.targets import paths
 from drillbook.targets.answers import ApiError, ConflictError, DisruptionError, NotFoundError
-from drillbook.targets.kube import Kube
+from drillbook.targets.kube import Json, Kube
 from drillbook.targets.target import Target
 
 AGAIN_SECONDS = 5.0
@@ -80,22 +80,39 @@ async def _version(kube: Kube) -> str:
 
 
 async def ended(outcome: Evicted, target: Target, seconds: float) -> Bite:
-    """The proof: those that were evicted are gone. All of them refused is an answer of the target too."""
+    """The proof: those that were evicted serve nobody any more. All of them refused is an answer of the target too."""
     left = list(outcome.going)
 
     async def look() -> Bite:
-        left[:] = [ref for ref in left if not await gone(ref, target)]
+        left[:] = [ref for ref in left if not await out_of_service(ref, target)]
         if left:
-            return Bite(False, f"{', '.join(ref.name for ref in left)} is still there")
+            return Bite(False, f"{', '.join(ref.name for ref in left)} still serves")
         return Bite(True, str(outcome))
 
     return await proof.until(look, seconds)
 
 
+async def out_of_service(ref: ObjectRef, target: Target) -> bool:
+    """Whether the very pod is gone, or on its way out and not Ready.
+
+    A busy kubelet takes up to a minute to let go of a pod whose containers ended long ago.
+    """
+    pod = await target.kube.find(paths.of(ref))
+    if pod is None or _ended(pod, ref):
+        return True
+    rows = pod.get("status", {}).get("conditions") or []
+    ready = any(row["type"] == "Ready" and row["status"] == "True" for row in rows)
+    return "deletionTimestamp" in pod["metadata"] and not ready
+
+
 async def gone(ref: ObjectRef, target: Target) -> bool:
     """Whether the very pod has left the API, or all its containers have ended."""
     pod = await target.kube.find(paths.of(ref))
-    if pod is None or pod["metadata"]["uid"] != ref.uid:
+    return pod is None or _ended(pod, ref)
+
+
+def _ended(pod: Json, ref: ObjectRef) -> bool:
+    if pod["metadata"]["uid"] != ref.uid:
         return True
     statuses = pod.get("status", {}).get("containerStatuses") or []
     return bool(statuses) and all("terminated" in (status.get("state") or {}) for status in statuses)
