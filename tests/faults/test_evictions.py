@@ -1,4 +1,4 @@
-"""When an evicted pod counts as gone: off what a kubelet of a real cluster was seen to write, too slow to be had here."""
+"""When an evicted pod counts as gone: off what a busy kubelet of a real cluster was seen to write."""
 
 from __future__ import annotations
 

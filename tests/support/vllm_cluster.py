@@ -157,6 +157,25 @@ async def _lacking(kube: Kube) -> str:
     return ", ".join(pod["metadata"]["name"] for pod in pods if "deletionTimestamp" in pod["metadata"])
 
 
+async def settled(kubeconfig: Path) -> None:
+    """Wait until everything is whole."""
+    async with await Kube.from_kubeconfig(kubeconfig) as kube:
+        await whole(kube)
+
+
+async def nothing_is_left(kubeconfig: Path) -> None:
+    """See that the cluster has nothing of drillbook's, and its nodes take pods."""
+    async with await Kube.from_kubeconfig(kubeconfig) as kube:
+        for api, plural in (("v1", "configmaps"), ("v1", "pods")):
+            place = paths.collection(api, plural, NAMESPACE)
+            assert await kube.list(place, labels="app.kubernetes.io/managed-by=drillbook") == []
+        for node in await kube.list("/api/v1/nodes"):
+            assert not node["spec"].get("unschedulable")
+            assert not node["spec"].get("taints")
+        lease = await kube.find(f"{paths.collection('coordination.k8s.io/v1', 'leases', NAMESPACE)}/drillbook-target")
+        assert lease is None or not lease["spec"].get("holderIdentity")
+
+
 async def down(kubeconfig: Path) -> None:
     """Remove it, and wait until it is gone."""
     async with await Kube.from_kubeconfig(kubeconfig) as kube:
