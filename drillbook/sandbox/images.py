@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import sys
@@ -83,6 +84,7 @@ def _vllm(config: SandboxConfig) -> tuple[str, ...]:
 def known(config: SandboxConfig) -> tuple[Image, ...]:
     """Every image that this sandbox can run."""
     python, beside = sys.executable, Path(sys.executable).parent
+    ours = {"PATH": os.pathsep.join((str(beside), os.environ.get("PATH", os.defpath)))}  # also for what is exec'd there
     return (
         Image(pattern="vllm/vllm-openai*", programs=_vllm_programs(config)),
         Image(
@@ -105,8 +107,8 @@ def known(config: SandboxConfig) -> tuple[Image, ...]:
         Image(
             pattern="drillbook*",
             programs=(
-                Program(words=("drillbook",), argv=(python, "-m", "drillbook")),
-                *(Program(words=(word,), argv=(python,)) for word in ("python3", "python")),
+                Program(words=("drillbook",), argv=(python, "-m", "drillbook"), env=ours),
+                *(Program(words=(word,), argv=(python,), env=ours) for word in ("python3", "python")),
             ),
         ),
         Image(pattern="busybox*", programs=(Program(words=("sh",), argv=("sh",)),), has_entrypoint=False),

@@ -17,6 +17,8 @@ from fault_roles import CLASSES, NONE, allowed
 import drillbook
 from drillbook.experiments.plan import BASE_PERMISSIONS
 from drillbook.faults.registry import FAULTS
+from drillbook.load import engines
+from drillbook.model.experiment import LoadSpec
 from drillbook.targets import paths
 
 DEPLOY = Path(drillbook.__file__).parents[1] / "deploy"
@@ -75,6 +77,14 @@ def test_the_base_role_allows_what_every_run_needs():
     assert allowed(role) == needs | beyond
 
 
+async def test_the_role_of_the_load_allows_exactly_what_a_load_from_pods_asks_for(target):
+    spec = LoadSpec.model_validate({"rate": "5/s", "engine": "locust", "workers": 2, "in": "pods"})
+    pods = await engines.pods(spec, target, run_id="run-1", seconds=60)
+    (role,) = [each for each in documents(DEPLOY / "load" / "role.yaml") if each["kind"] == "Role"]
+    assert role["rules"] == fault_roles.rules(set(pods.permissions))
+    assert {need.namespace for need in pods.permissions} == {target.namespace}
+
+
 async def test_the_watchdog_may_undo_what_the_faults_break_and_breaks_nothing_itself(autoscaled):
     found = {
         each["kind"]: allowed(each) for each in documents(DEPLOY / "watchdog" / "watchdog.yaml") if "rules" in each
@@ -111,12 +121,14 @@ async def test_every_class_of_faults_is_a_component(tmp_path):
     for name in CLASSES:
         overlay = tmp_path / name
         overlay.mkdir()
-        parts = {"resources": ["base"], "components": [f"faults/{name}"], "namespace": "elsewhere"}
-        shutil.copytree(DEPLOY / "base", overlay / "base")
-        shutil.copytree(DEPLOY / "faults" / name, overlay / "faults" / name)
+        parts = {"resources": ["base"], "components": [f"faults/{name}", "load"], "namespace": "elsewhere"}
+        for part in ("base", "load", f"faults/{name}"):
+            shutil.copytree(DEPLOY / part, overlay / part)
         (overlay / "kustomization.yaml").write_text(json.dumps(parts), encoding="utf-8")
         roles = [each for each in yaml.safe_load_all(built(overlay)) if each["kind"] == "Role"]
-        assert f"drillbook-{name}" in {each["metadata"]["name"] for each in roles} or name == "nodes"
+        names = {each["metadata"]["name"] for each in roles}
+        assert f"drillbook-{name}" in names or name == "nodes"
+        assert "drillbook-load" in names
 
 
 @kubectl

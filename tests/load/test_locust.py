@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from drillbook.errors import UsageError
+from drillbook.errors import UnsupportedError, UsageError
 from drillbook.load import engines, slis
 from drillbook.load.config import GeneratorConfig
 from drillbook.load.locust.config import LocustConfig
@@ -201,6 +201,12 @@ async def test_a_worker_that_dies_is_told_at_once(server, tmp_path):
             await until(fleet, 10_000)
 
 
+@pytest.mark.parametrize("kind", [LocustGenerator, LocustFleet])
+def test_a_flood_is_refused_where_one_load_only_is_sent(server, tmp_path, kind):
+    with pytest.raises(UnsupportedError, match="sends one load only"):
+        kind(locust(server, tmp_path, workers=2)).flood(at=0, until=1, rate=1, prompts="long", times=1, output_tokens=1)
+
+
 async def test_without_locust_it_is_said_how_to_get_it(server, tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     for generator in (LocustGenerator(locust(server, tmp_path)), LocustFleet(locust(server, tmp_path, workers=2))):
@@ -223,24 +229,30 @@ def test_the_runner_never_imports_gevent():
         ({}, Generator, "drillbook"),
         ({"engine": "locust"}, LocustGenerator, "Locust"),
         ({"engine": "locust", "workers": 3}, LocustFleet, "Locust, a master and 3 workers"),
+        ({"engine": "locust", "in": "pods"}, None, "Locust, a master and 1 worker, in pods of the cluster"),
     ],
-    ids=["by default", "locust", "workers"],
+    ids=["by default", "locust", "workers", "pods"],
 )
 def test_an_experiment_names_its_engine(server, tmp_path, spec, kind, told):
     load = LoadSpec.model_validate({"rate": "5/s"} | spec)
+    assert engines.told(load) == told
+    if kind is None:  # which takes a cluster
+        return
     generator = engines.generator(load, GeneratorConfig(**settings(server, tmp_path)))
     assert type(generator) is kind
     assert generator.rate == 40
-    assert engines.told(load) == told
 
 
 def test_workers_are_refused_to_the_engine_that_has_none():
     with pytest.raises(ValueError, match="more than one worker needs `engine: locust`"):
         LoadSpec.model_validate({"rate": "5/s", "workers": 2})
+    with pytest.raises(ValueError, match="`in: pods` needs `engine: locust`"):
+        LoadSpec.model_validate({"rate": "5/s", "in": "pods"})
 
 
 def test_an_engine_that_is_not_here_is_refused_before_anything_is_planned(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     engines.check(LoadSpec.model_validate({"rate": "5/s"}))
+    engines.check(LoadSpec.model_validate({"rate": "5/s", "engine": "locust", "in": "pods"}))  # their image has it
     with pytest.raises(UsageError, match="not installed"):
         engines.check(LoadSpec.model_validate({"rate": "5/s", "engine": "locust"}))

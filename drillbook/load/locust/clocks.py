@@ -55,9 +55,12 @@ async def compare(kube: Kube, pod: ObjectRef, python: str) -> Comparison:
                 boot, _, moment = (await process.stdout.readline()).decode().partition(" ")
                 now = clock.monotonic()
                 found.append(Comparison(boot, (asked + now) / 2 - float(moment), (now - asked) / 2))
-    except (TimeoutError, ValueError) as error:
-        complaint = (await process.stderr.read(2000)).decode("utf-8", "replace") if process.stderr.at_eof() else ""
-        raise UnavailableError(f"{pod.name} does not tell its clock: {complaint or error or 'no answer'}") from error
+    except TimeoutError as error:
+        raise UnavailableError(f"{pod.name} does not tell its clock: no answer in time") from error
+    except ValueError as error:  # it ended, or these are somebody else's words
+        process.kill()
+        complaint = (await process.stderr.read()).decode("utf-8", "replace").strip() or str(error)
+        raise UnavailableError(f"{pod.name} does not tell its clock: {complaint.splitlines()[-1]}") from error
     finally:
         process.kill()
         with contextlib.suppress(DrillbookError):

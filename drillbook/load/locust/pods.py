@@ -90,9 +90,10 @@ class Pods:
 
         :raises DrillbookError: one is refused, does not start, or does not reach the target.
         """
-        async with asyncio.TaskGroup() as making:
-            for name in self._manifests:
-                making.create_task(self._make(name))
+        made = await asyncio.gather(*map(self._make, self._manifests), return_exceptions=True)
+        for error in made:  # once all have come or failed: of one that is cut off nobody knows whether it is there
+            if error is not None:
+                raise error
         master = await self._target.kube.get(paths.of(self._made[MASTER]))
         return str(master["status"]["podIP"])
 

@@ -54,6 +54,7 @@ class LocustFleet(Generator):
     """
 
     what = "the load through Locust"
+    module = LocustMaster.module
     config: LocustConfig
 
     def __init__(self, config: LocustConfig, place: Place = HERE) -> None:
