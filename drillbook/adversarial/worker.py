@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -28,10 +27,9 @@ from drillbook.adversarial.garak.session import Session
 from drillbook.adversarial.plan import Part
 from drillbook.adversarial.sender import Sender
 from drillbook.adversarial.sources import GarakSource, PackSource
-from drillbook.load.client import Client
 from drillbook.load.config import Stop
 from drillbook.load.outbox import Outbox
-from drillbook.load.worker import LINE_LIMIT, main, real_time
+from drillbook.load.worker import client_of, main, ordered, real_time
 from drillbook.model.events import Noted
 
 
@@ -43,22 +41,10 @@ async def work() -> None:
         OSError: a file cannot be made.
 
     """
-    orders = asyncio.StreamReader(limit=LINE_LIMIT)
-    loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
-    config = msgspec.json.decode(await orders.readline(), type=AttackerConfig)
+    orders, config = await ordered(AttackerConfig)
     canary = Canary()
     classifier = Classifier(signals.load(Path(config.plan or config.pack).parent), canary)
-    client = Client(
-        config.base_url,
-        config.model,
-        api=config.api,
-        stream=config.stream,
-        stall_timeout=config.stall_timeout,
-        timeout=config.timeout,
-        headers={name: os.environ[variable] for name, variable in config.headers_from.items()},
-        ignore_eos=config.ignore_eos,
-    )
+    client = client_of(config)
     async with AsyncExitStack() as stack:
         outbox = await stack.enter_async_context(Outbox(config.writer, config.path))
         await stack.enter_async_context(client)
@@ -66,7 +52,7 @@ async def work() -> None:
         sources = _sources(config, canary, note)
         keep = stack.enter_context(_kept(config.raw))
         sender = Sender(config, client, classifier, sources, outbox.put, keep=keep)
-        loop.add_signal_handler(signal.SIGTERM, sender.stop, 0.0)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, sender.stop, 0.0)
         note(_opening(config, sources, hastened=real_time()))
         obeying = asyncio.create_task(_obey(orders, sender))
         for source in sources:

@@ -24,13 +24,7 @@ from drillbook.errors import Exit
 @click.option("--header", "headers", multiple=True, metavar="NAME=VARIABLE", help="A header from the environment.")
 @click.option("--redact", is_flag=True, help="Keep no words of prompts and answers.")
 @click.option("--garak-python", type=click.Path(exists=True, dir_okay=False), help="An interpreter that has garak.")
-@click.option(
-    "--runs",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("runs"),
-    show_default=True,
-    help="Where run folders go.",
-)
+@targets.runs
 @click.option("--json", "as_json", is_flag=True, help="For a script: the facts as JSON on stdout.")
 def command(plan: str, where: Where, runs: Path, *, as_json: bool, **options: object) -> None:
     """Send all prompts of PLAN once, and say what the guardrail and the model made of them.

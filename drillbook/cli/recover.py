@@ -22,13 +22,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @targets.options
-@click.option(
-    "--runs",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("runs"),
-    show_default=True,
-    help="Where run folders are.",
-)
+@targets.runs
 @click.option("--list", "only_list", is_flag=True, help="Only say what is there.")
 @click.option("--force", is_flag=True, help="Also where a live run seems to hold the target.")
 @click.option("--json", "as_json", is_flag=True, help="For a script.")

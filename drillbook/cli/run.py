@@ -19,13 +19,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("experiment", metavar="EXPERIMENT", shell_complete=completion.experiments)
 @targets.options
-@click.option(
-    "--runs",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("runs"),
-    show_default=True,
-    help="Where run folders go.",
-)
+@targets.runs
 @click.option(
     "--seed", type=int, default=1, show_default=True, help="Chooses the victims, and the arrivals of the load."
 )

@@ -71,6 +71,15 @@ def options(function: F) -> F:
 
 
 _PATH = click.Path(exists=True, dir_okay=False, path_type=Path)
+runs = click.option(
+    "--runs",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="The folder of run folders.",
+)
+"""Where runs are kept, for the commands that write or read them."""
+
 _OPTIONS = (
     click.option(
         "--sandbox",

@@ -18,10 +18,10 @@ from types import TracebackType
 
 import msgspec
 
-from drillbook import clock
 from drillbook.errors import DrillbookError, UsageError
 from drillbook.experiments import stored
 from drillbook.experiments.reserve import reserve
+from drillbook.load import stamp
 from drillbook.model.attack import AttackRecord
 from drillbook.model.events import AnyEvent, Line
 from drillbook.model.history import History
@@ -86,14 +86,7 @@ class Writer:
 
     def write(self, event: AnyEvent, *, sync: bool = False) -> Line:
         """Append one event, stamped now. ``sync`` returns only when it is on the disk."""
-        line = Line(
-            writer=self.name,
-            seq=self._seq,
-            boot=clock.boot_id(),
-            mono=clock.monotonic(),
-            wall=clock.wall(),
-            event=event,
-        )
+        line = stamp.line(self.name, self._seq, event)
         self._pending += msgspec.json.encode(line) + b"\n"
         self._seq += 1
         if len(self._pending) > self._limit:

@@ -14,7 +14,7 @@ from pydantic import Field
 from drillbook import clock
 from drillbook.errors import RefusedError, UnsupportedError
 from drillbook.faults import proof, victims
-from drillbook.faults.fault import Bite, Draw, Fault, Injected, Record, strike
+from drillbook.faults.fault import Bite, Draw, Fault, Injected, Record, strike, unrestored
 from drillbook.faults.selection import select
 from drillbook.model.experiment import PodStep
 from drillbook.model.plan import Call, PlannedFault
@@ -62,16 +62,13 @@ class ContainerRestart:
         refs = tuple(map(paths.pod_ref, pods))
         await asyncio.gather(*(processes.look(target.kube, ref, container) for ref in refs))
         often = "" if step.times == 1 else f", {step.times} times in a row"
-        return PlannedFault(
-            id=f"{index}-{self.name}",
-            fault=self.name,
-            at=step.at,
-            hold=step.for_,
+        return unrestored(
+            step,
+            index,
             summary=f"end the container {container} in {len(refs)} of {radius.role_total} {step.role} pods{often}",
             targets=refs,
             calls=tuple(_call(ref, container) for ref in refs),
-            undo=(),
-            undo_summary="none: the kubelet restarts the container",
+            mended_by="the kubelet restarts the container",
             radius=radius,
             permissions=victims.permissions(target),
             container=container,

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from drillbook.model.experiment import Step
-from drillbook.model.plan import PlannedFault
-from drillbook.model.undo import UndoOperation
+from drillbook.model.plan import BlastRadius, Call, Permission, PlannedFault
+from drillbook.model.undo import ObjectRef, UndoOperation
 from drillbook.targets.answers import UnavailableError
 from drillbook.targets.target import Target
 
@@ -48,6 +48,37 @@ async def strike(calls: Iterable[Awaitable[object]]) -> str:
             raise answer
     unanswered = [str(answer) for answer in answers if isinstance(answer, UnavailableError)]
     return f"; no answer to {len(unanswered)} of {len(answers)} requests: {unanswered[0]}" if unanswered else ""
+
+
+def unrestored(
+    step: Step,
+    index: int,
+    *,
+    summary: str,
+    targets: tuple[ObjectRef, ...],
+    calls: tuple[Call, ...],
+    mended_by: str,
+    radius: BlastRadius,
+    permissions: tuple[Permission, ...],
+    container: str = "",
+    options: dict[str, object],
+) -> PlannedFault:
+    """The plan of what cannot be undone: what it ends the target brings back by itself, or does not."""
+    return PlannedFault(
+        id=f"{index}-{step.fault}",
+        fault=step.fault,
+        at=step.at,
+        hold=step.for_,
+        summary=summary,
+        targets=targets,
+        calls=calls,
+        undo=(),
+        undo_summary=f"none: {mended_by}",
+        radius=radius,
+        permissions=permissions,
+        container=container,
+        options=options,
+    )
 
 
 class Fault(Protocol):

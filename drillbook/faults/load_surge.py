@@ -5,20 +5,15 @@ Nothing of the target is touched, so there is nothing to undo at it: the surge e
 
 from __future__ import annotations
 
-import asyncio
 from typing import Literal
 
 from drillbook import clock
-from drillbook.errors import UnsupportedError
+from drillbook.faults import arrivals
+from drillbook.faults.arrivals import traffic_of
 from drillbook.faults.fault import Bite, Draw, Fault, Injected, Record
 from drillbook.model.experiment import Rate, Step
 from drillbook.model.plan import BlastRadius, PlannedFault
 from drillbook.targets.target import Target
-from drillbook.targets.traffic import Traffic
-
-LOOK_SECONDS = 0.2
-ENOUGH = 20
-"""Arrivals over which the rate is measured before it is believed: a Poisson count of 20 is seldom below 10."""
 
 
 class LoadSurgeStep(Step):
@@ -62,31 +57,14 @@ class LoadSurge:
 
     async def verify(self, planned: PlannedFault, injected: Injected, target: Target, seconds: float) -> Bite:
         traffic, wanted = traffic_of(target), float(str(planned.options["rate"]))
-        until = clock.monotonic() + min(seconds, planned.hold or seconds)
-        first: tuple[float, int] | None = None
-        detail = "the load generator told nothing"
-        while clock.monotonic() < until:
-            at, sent = traffic.sent
-            if first is None and at > injected.seen["at"]:
-                first = (at, sent)
-            if first is not None and at > first[0]:
-                rate = (sent - first[1]) / (at - first[0])
-                detail = f"{rate:.3g} requests a second were sent, {wanted:g} were wanted"
-                near = abs(rate - wanted) < abs(rate - traffic.rate)
-                if near and (at - first[0]) * wanted >= min(ENOUGH, wanted * seconds / 3):
-                    return Bite(True, detail)
-            await asyncio.sleep(LOOK_SECONDS)
-        return Bite(False, detail)
 
+        def told(rate: float) -> Bite:
+            near = abs(rate - wanted) < abs(rate - traffic.rate)
+            return Bite(near, f"{rate:.3g} requests a second were sent, {wanted:g} were wanted")
 
-def traffic_of(target: Target) -> Traffic:
-    """The load of the run.
-
-    :raises UnsupportedError: there is none of ours.
-    """
-    if target.traffic is None:
-        raise UnsupportedError("there is no load of drillbook whose rate could change", hint="use `drillbook run`")
-    return target.traffic
+        return await arrivals.until(
+            traffic, told, since=injected.seen["at"], wanted=wanted, seconds=seconds, hold=planned.hold
+        )
 
 
 FAULT: Fault = LoadSurge()

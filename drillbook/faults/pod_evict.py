@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 from drillbook.faults import evictions
-from drillbook.faults.fault import Bite, Draw, Fault, Injected, Record
+from drillbook.faults.fault import Bite, Draw, Fault, Injected, Record, unrestored
 from drillbook.faults.selection import select
 from drillbook.model.experiment import Duration, PodStep
 from drillbook.model.plan import PlannedFault
@@ -35,16 +35,13 @@ class PodEvict:
     async def plan(self, step: PodEvictStep, index: int, target: Target, draw: Draw) -> PlannedFault:
         pods, radius = await select(step, index, target, draw)
         refs = tuple(map(paths.pod_ref, pods))
-        return PlannedFault(
-            id=f"{index}-{self.name}",
-            fault=self.name,
-            at=step.at,
-            hold=step.for_,
+        return unrestored(
+            step,
+            index,
             summary=f"evict {len(refs)} of {radius.role_total} {step.role} pods, where their budgets allow",
             targets=refs,
             calls=evictions.calls(refs),
-            undo=(),
-            undo_summary="none: the pods' controller replaces them",
+            mended_by="the pods' controller replaces them",
             radius=radius,
             permissions=evictions.permissions(target),
             options={"patience": step.patience, "grace": longest_grace(pods)},

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from drillbook.errors import RefusedError
 from drillbook.faults import proof
 from drillbook.faults.evictions import gone
-from drillbook.faults.fault import Bite, Draw, Fault, Injected, Record, strike
+from drillbook.faults.fault import Bite, Draw, Fault, Injected, Record, strike, unrestored
 from drillbook.faults.gangs import runs
 from drillbook.faults.selection import select
 from drillbook.model.experiment import Duration, PodStep
@@ -56,16 +56,13 @@ class PodKill:
         spoken = (
             "by force (grace 0s)" if grace == 0 else "with its own grace" if grace is None else f"with grace {grace}s"
         )
-        return PlannedFault(
-            id=f"{index}-{self.name}",
-            fault=self.name,
-            at=step.at,
-            hold=step.for_,
+        return unrestored(
+            step,
+            index,
             summary=f"delete {len(refs)} of {radius.role_total} {step.role} pods {spoken}",
             targets=refs,
             calls=tuple(_call(ref, grace) for ref in refs),
-            undo=(),
-            undo_summary="none: the pods' controller replaces them",
+            mended_by="the pods' controller replaces them",
             radius=radius,
             permissions=(
                 Permission(verb="get", group="", resource="pods", namespace=target.namespace),

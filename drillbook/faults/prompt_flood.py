@@ -6,14 +6,14 @@ Each prompt begins differently, so that no prefix cache makes it cheap. Its requ
 
 from __future__ import annotations
 
-import asyncio
 from typing import Literal
 
 from pydantic import Field
 
 from drillbook import clock
+from drillbook.faults import arrivals
+from drillbook.faults.arrivals import traffic_of
 from drillbook.faults.fault import Bite, Draw, Fault, Injected, Record
-from drillbook.faults.load_surge import ENOUGH, LOOK_SECONDS, traffic_of
 from drillbook.model.experiment import Duration, Rate, Step
 from drillbook.model.plan import BlastRadius, PlannedFault
 from drillbook.targets.target import Target
@@ -78,20 +78,15 @@ class PromptFlood:
     async def verify(self, planned: PlannedFault, injected: Injected, target: Target, seconds: float) -> Bite:
         """Seen by the generator's count of all that it sent: the load's own share of it is known."""
         traffic, rate = traffic_of(target), float(str(planned.options["rate"]))
-        until = clock.monotonic() + min(seconds, planned.hold or seconds)
-        first: tuple[float, int] | None = None
-        detail = "the load generator told nothing"
-        while clock.monotonic() < until:
-            at, sent = traffic.sent
-            if first is None and at > injected.seen["at"]:
-                first = (at, sent)
-            if first is not None and at > first[0]:
-                more = (sent - first[1]) / (at - first[0]) - traffic.rate
-                detail = f"{more:.3g} requests a second were sent beside the load's, {rate:g} were wanted"
-                if more > rate / 2 and (at - first[0]) * (rate + traffic.rate) >= min(ENOUGH, rate * seconds / 3):
-                    return Bite(True, detail)
-            await asyncio.sleep(LOOK_SECONDS)
-        return Bite(False, detail)
+
+        def told(sent: float) -> Bite:
+            more = sent - traffic.rate
+            detail = f"{more:.3g} requests a second were sent beside the load's, {rate:g} were wanted"
+            return Bite(more > rate / 2, detail)
+
+        return await arrivals.until(
+            traffic, told, since=injected.seen["at"], wanted=rate + traffic.rate, seconds=seconds, hold=planned.hold
+        )
 
 
 FAULT: Fault = PromptFlood()

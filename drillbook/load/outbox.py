@@ -16,8 +16,8 @@ from typing import Self
 
 import msgspec
 
-from drillbook import clock
-from drillbook.model.events import AnyEvent, Line, Noted
+from drillbook.load import stamp
+from drillbook.model.events import AnyEvent, Noted
 
 FLUSH = 0.25
 """Seconds that a line may wait."""
@@ -76,16 +76,8 @@ class Outbox:
 
     def put(self, event: AnyEvent) -> None:
         """Write one event down."""
-        line = Line(
-            writer=self._writer,
-            seq=self._seq,
-            boot=clock.boot_id(),
-            mono=clock.monotonic(),
-            wall=clock.wall(),
-            event=event,
-        )
+        data = self._encode(stamp.line(self._writer, self._seq, event)) + b"\n"
         self._seq += 1
-        data = self._encode(line) + b"\n"
         self._for_pipe += data
         self._full = self._full or len(self._for_file) > KEPT
         if not self._full:  # once a line is missing the file stays as it is: a gap would be worse than an end

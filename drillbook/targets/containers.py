@@ -40,17 +40,17 @@ async def state(kube: Kube, pod: ObjectRef, name: str) -> Json:
 
 
 async def lines(kube: Kube, pod: ObjectRef, name: str) -> Objects:
-    """The JSON objects that it has told so far, a line each."""
+    """The JSON objects that a container has told so far, a whole line each."""
     try:
         log = await kube.logs(pod.namespace, pod.name, name)
     except ApiError:
-        return []  # it has not started
+        return []  # not yet readable, or no longer: the next look tells
     found = []
-    for row in log.splitlines():
+    for row in log.splitlines(keepends=True):
         try:
-            line = json.loads(row)
+            line = json.loads(row) if row.endswith("\n") else None
         except ValueError:
-            continue
+            continue  # somebody else's words: a warning of the interpreter
         if isinstance(line, dict):
             found.append(line)
     return found

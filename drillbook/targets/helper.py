@@ -19,7 +19,7 @@ from drillbook import __version__, clock
 from drillbook.errors import RefusedError, UnsupportedError
 from drillbook.model.plan import Call, Permission
 from drillbook.model.undo import DeleteObject, ObjectRef, UndoOperation
-from drillbook.targets import paths
+from drillbook.targets import containers, paths
 from drillbook.targets.answers import ApiError, NotFoundError
 from drillbook.targets.kube import Kube
 from drillbook.targets.target import Target
@@ -149,7 +149,7 @@ async def hear(kube: Kube, ref: ObjectRef, seconds: float) -> list[Json]:
         pod = await kube.find(paths.of(ref))
         if pod is None or pod["metadata"]["uid"] != ref.uid:
             raise RefusedError(f"the helper pod {ref.name} is gone")
-        lines = await _lines(kube, ref) if _has_begun(pod) else []
+        lines = await containers.lines(kube, ref, CONTAINER) if _has_begun(pod) else []
         for line in lines:
             if "error" in line:
                 kind = UnsupportedError if line.get("unsupported") else RefusedError
@@ -223,23 +223,6 @@ def _component(manifest: Json) -> str:
 
 def _pods(manifest: Json) -> str:
     return paths.pods(_namespace(manifest))
-
-
-async def _lines(kube: Kube, ref: ObjectRef) -> list[Json]:
-    """Its whole lines so far that are JSON objects."""
-    try:
-        log = await kube.logs(ref.namespace, ref.name, CONTAINER)
-    except ApiError:
-        return []  # not yet readable, or no longer: the next look tells
-    found = []
-    for row in log.splitlines(keepends=True):
-        try:
-            line = json.loads(row) if row.endswith("\n") else None
-        except ValueError:
-            continue  # somebody else's words: a warning of the interpreter
-        if isinstance(line, dict):
-            found.append(line)
-    return found
 
 
 def _has_begun(pod: Json) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
-import json
 import secrets
 from typing import Any
 
@@ -18,7 +17,7 @@ from drillbook.errors import RefusedError
 from drillbook.helper.shaping import show_rate
 from drillbook.model.undo import ClearLink, ObjectRef
 from drillbook.targets import containers, paths
-from drillbook.targets.answers import ApiError, NotFoundError
+from drillbook.targets.answers import NotFoundError
 from drillbook.targets.kube import Kube
 
 START_SECONDS = 15.0
@@ -90,7 +89,7 @@ async def _told(kube: Kube, path: str, manifest: Json) -> str | None:
         pod = await kube.find(path)
         if pod is None:
             raise RefusedError("the helper that looks at the link was deleted by someone")
-        for line in await _lines(kube, manifest):
+        for line in await containers.lines(kube, paths.pod_ref(pod), manifest["spec"]["containers"][0]["name"]):
             if "cleared" in line:
                 if "gone" in line["cleared"]:
                     return None
@@ -110,20 +109,3 @@ def _words(cleared: Json) -> str:
         rate = show_rate(train["rate"]) if train["rate"] else f"{train['answered']} of {train['sent']} echoes"
         words += f", {train['peer']} answers at {rate}"
     return words
-
-
-async def _lines(kube: Kube, manifest: Json) -> list[Json]:
-    meta = manifest["metadata"]
-    try:
-        log = await kube.logs(meta["namespace"], meta["name"], manifest["spec"]["containers"][0]["name"])
-    except ApiError:
-        return []  # it has not started
-    found = []
-    for row in log.splitlines():
-        try:
-            line = json.loads(row)
-        except ValueError:
-            continue
-        if isinstance(line, dict):
-            found.append(line)
-    return found

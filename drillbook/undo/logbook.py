@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from drillbook import clock
-from drillbook.model.events import AnyEvent, FaultChanged, FaultState, Line, Noted
+from drillbook.load import stamp
+from drillbook.model.events import AnyEvent, FaultChanged, FaultState, Noted
 from drillbook.model.undo import LOAD, EntryState, UndoEntry
 
 _STATES = {
@@ -45,17 +45,9 @@ class Logbook:
     def _write(self, event: AnyEvent) -> None:
         if self._path is None:
             return
-        line = Line(
-            writer=self._writer,
-            seq=self._seq,
-            boot=clock.boot_id(),
-            mono=clock.monotonic(),
-            wall=clock.wall(),
-            event=event,
-        )
         try:
             with self._path.open("ab") as file:
-                file.write(msgspec.json.encode(line) + b"\n")
+                file.write(msgspec.json.encode(stamp.line(self._writer, self._seq, event)) + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
         except OSError:

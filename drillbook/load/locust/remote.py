@@ -9,9 +9,8 @@ from typing import BinaryIO
 
 import msgspec
 
-from drillbook import clock
 from drillbook.errors import DrillbookError
-from drillbook.load import child
+from drillbook.load import child, stamp
 from drillbook.load.locust import clocks
 from drillbook.load.locust.clocks import Comparison
 from drillbook.load.locust.config import DRIFTED, LocustConfig
@@ -114,12 +113,4 @@ def _write(file: BinaryIO, data: bytes) -> None:
 def _after(last: bytes, event: Noted) -> bytes:
     """One more line of the same writer."""
     line = msgspec.json.decode(last, type=Line)
-    new = Line(
-        writer=line.writer,
-        seq=line.seq + 1,
-        boot=clock.boot_id(),
-        mono=clock.monotonic(),
-        wall=clock.wall(),
-        event=event,
-    )
-    return msgspec.json.encode(new) + b"\n"
+    return msgspec.json.encode(stamp.line(line.writer, line.seq + 1, event)) + b"\n"
