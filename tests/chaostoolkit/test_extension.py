@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import side_by_side
+from own_sandbox import own_sandbox
 
 from drillbook.site import trust_file
 
@@ -34,16 +34,9 @@ UNDO = activity("action", ACTIONS, "undo")
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     """A sandbox with two engines, in a state folder of its own."""
-    from drillbook.sandbox import lifecycle
-
-    if os.geteuid() != 0:
-        pytest.skip("exec needs PID namespaces, and those need root")
     folder = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DRILLBOOK_HOME", str(folder))
-        asyncio.run(lifecycle.up("default", replicas=2))
+    with own_sandbox(folder, "default", replicas=2):
         yield folder
-        asyncio.run(lifecycle.down("default"))
 
 
 def stopped(home: Path) -> set[str]:

@@ -64,12 +64,12 @@ async def test_a_finalizer_holds_what_is_deleted_until_it_is_taken_away(stage):
     assert told[1]["object"]["metadata"]["finalizers"] == ["drillbook.io/hold"]
 
 
-async def background(stage: Stage) -> None:
+async def background(stage: Stage) -> tuple[int, dict[str, Any] | None]:
     path = await family(stage, "behind")
     code, _ = await remove(stage, path, "Background")
-    assert code == 200
-    assert await stage.kube.find(path) is None
+    owner = await stage.kube.find(path)
     await stage.gone(f"{path}-child")
+    return code, owner
 
 
 async def foreground(stage: Stage) -> dict[str, Any]:
@@ -96,7 +96,9 @@ async def orphaning(stage: Stage) -> dict[str, Any]:
 
 @pytest.mark.parametrize("told", [background], indirect=True)
 async def test_in_the_background_dependents_go_after_their_owner(told):
-    pass
+    code, owner = told
+    assert code == 200
+    assert owner is None
 
 
 @pytest.mark.parametrize("told", [foreground], indirect=True)

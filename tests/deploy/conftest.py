@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import asyncio
-import os
-
 import pytest
+from own_sandbox import own_sandbox
 
 from drillbook.model.experiment import TargetSpec
 from drillbook.targets.target import open_target
@@ -12,17 +10,8 @@ from drillbook.targets.target import open_target
 @pytest.fixture(scope="session")
 def sandbox(tmp_path_factory):
     """A whole sandbox with two engines, in which a Job's pod is a process."""
-    from drillbook.sandbox import lifecycle
-
-    if os.geteuid() != 0:
-        pytest.skip("exec and helper pods need root")
-    before, os.environ["DRILLBOOK_HOME"] = os.environ.get("DRILLBOOK_HOME"), str(tmp_path_factory.mktemp("home"))
-    yield asyncio.run(lifecycle.up("deploy", replicas=2))
-    asyncio.run(lifecycle.down("deploy"))
-    if before is None:
-        del os.environ["DRILLBOOK_HOME"]
-    else:
-        os.environ["DRILLBOOK_HOME"] = before
+    with own_sandbox(tmp_path_factory.mktemp("home"), "deploy", replicas=2) as sandbox:
+        yield sandbox
 
 
 @pytest.fixture

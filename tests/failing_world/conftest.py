@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-import asyncio
-import os
 import subprocess
 
 import pytest
 from control_plane import kube, main_loop, namespace, own_plane, shared_plane
 from drill_bench import Bench, until
 from faulty_proxy import FaultyProxy
-
-from drillbook.sandbox import lifecycle
+from own_sandbox import own_sandbox
 
 __all__ = ["kube", "main_loop", "namespace", "own_plane", "shared_plane"]
 
@@ -34,15 +31,9 @@ def small_disk(tmp_path):
 @pytest.fixture(scope="session")
 def sandbox(tmp_path_factory):
     """One sandbox with three engines for all runs here; its home is that of every process that a test starts."""
-    if os.geteuid() != 0:
-        pytest.skip("process faults need PID namespaces, and those need root")
-    before, os.environ["DRILLBOOK_HOME"] = os.environ.get("DRILLBOOK_HOME"), str(tmp_path_factory.mktemp("home"))
-    yield asyncio.run(lifecycle.up("failing", settings={"backoff_initial": 0.5, "backoff_max": 1.0}))
-    asyncio.run(lifecycle.down("failing"))
-    if before is None:
-        del os.environ["DRILLBOOK_HOME"]
-    else:
-        os.environ["DRILLBOOK_HOME"] = before
+    settings = {"backoff_initial": 0.5, "backoff_max": 1.0}
+    with own_sandbox(tmp_path_factory.mktemp("home"), "failing", settings=settings) as sandbox:
+        yield sandbox
 
 
 class Failing(Bench):

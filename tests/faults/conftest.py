@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 
 import pytest
 from control_plane import kube, main_loop, namespace, own_plane, shared_plane
+from own_sandbox import own_sandbox
 
 from drillbook.errors import DrillbookError
 from drillbook.model.experiment import TargetSpec
@@ -25,17 +25,8 @@ async def target(kube, namespace, shared_plane):
 @pytest.fixture(scope="session")
 def sandbox(tmp_path_factory):
     """A whole sandbox with two engines: real processes behind exec."""
-    from drillbook.sandbox import lifecycle
-
-    if os.geteuid() != 0:
-        pytest.skip("exec needs PID namespaces, and those need root")
-    before, os.environ["DRILLBOOK_HOME"] = os.environ.get("DRILLBOOK_HOME"), str(tmp_path_factory.mktemp("home"))
-    yield asyncio.run(lifecycle.up("faults", replicas=2))
-    asyncio.run(lifecycle.down("faults"))
-    if before is None:
-        del os.environ["DRILLBOOK_HOME"]
-    else:
-        os.environ["DRILLBOOK_HOME"] = before
+    with own_sandbox(tmp_path_factory.mktemp("home"), "faults", replicas=2) as sandbox:
+        yield sandbox
 
 
 @pytest.fixture

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import subprocess
 import sys
 import time
@@ -14,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from own_sandbox import own_sandbox
 
 from drillbook.sandbox import lifecycle
 from drillbook.sandbox.kube import fetch
@@ -25,22 +24,14 @@ GATEWAY = "/apis/apps/v1/namespaces/llm/deployments/guardrail-gateway"
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    if os.geteuid() != 0:
-        pytest.skip("pods that find one another by name need networks of their own, and those need root")
-    before, found = os.environ.get("DRILLBOOK_HOME"), tmp_path_factory.mktemp("home")
-    os.environ["DRILLBOOK_HOME"] = str(found)
-    yield found
-    if before is None:
-        del os.environ["DRILLBOOK_HOME"]
-    else:
-        os.environ["DRILLBOOK_HOME"] = before
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
 
 
 @pytest.fixture(scope="module")
 def sandbox(home: Path) -> Iterator[lifecycle.Sandbox]:
-    yield asyncio.run(lifecycle.up("guarded", stack_name="guardrailed"))
-    asyncio.run(lifecycle.down("guarded"))
+    with own_sandbox(home, "guarded", stack_name="guardrailed") as sandbox:
+        yield sandbox
 
 
 async def on_error(sandbox: lifecycle.Sandbox, value: str) -> None:

@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 
 import pytest
+from own_sandbox import own_sandbox
 
 from drillbook import clock
 from drillbook.sandbox import lifecycle
@@ -26,13 +27,9 @@ TERM_OBEYED = "trap 'exit 0' TERM; while :; do sleep 0.05; done"
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory):
-    before = os.environ.get("DRILLBOOK_HOME")
-    os.environ["DRILLBOOK_HOME"] = str(tmp_path_factory.mktemp("home"))
-    yield asyncio.run(lifecycle.up("kubelet", replicas=1, settings={"backoff_initial": 0.4, "backoff_max": 1.5}))
-    asyncio.run(lifecycle.down("kubelet"))
-    os.environ.pop("DRILLBOOK_HOME")
-    if before is not None:
-        os.environ["DRILLBOOK_HOME"] = before
+    settings = {"backoff_initial": 0.4, "backoff_max": 1.5}
+    with own_sandbox(tmp_path_factory.mktemp("home"), "kubelet", replicas=1, settings=settings) as sandbox:
+        yield sandbox
 
 
 class Cluster:

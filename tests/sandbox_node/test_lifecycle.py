@@ -12,6 +12,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from own_sandbox import own_home
 
 from drillbook import clock
 from drillbook.errors import PreflightError, UnreachableError, UsageError
@@ -78,15 +79,10 @@ async def served(sandbox: lifecycle.Sandbox) -> bool:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("home")
-    before = os.environ.get("DRILLBOOK_HOME")
-    os.environ["DRILLBOOK_HOME"] = str(folder)
-    yield folder
-    for name in lifecycle.names():
-        asyncio.run(lifecycle.down(name))
-    os.environ.pop("DRILLBOOK_HOME")
-    if before is not None:
-        os.environ["DRILLBOOK_HOME"] = before
+    with own_home(tmp_path_factory.mktemp("home")) as folder:
+        yield folder
+        for name in lifecycle.names():
+            asyncio.run(lifecycle.down(name))
 
 
 @pytest.fixture(scope="module")
