@@ -1,11 +1,18 @@
-"""The real Prometheus on the node of a test cluster: it finds the pods through the API, and has the shipped rules."""
+"""The real Prometheus on the node of a test cluster, with the shipped rules.
+
+Debian builds it without discovery through the API. So a program beside it (this file) writes what it shall scrape, by
+the sandbox's own rule: ``python tests/support/cluster_prometheus.py KUBECONFIG NAMESPACE FILE``.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import json
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import urllib.parse
 import urllib.request
@@ -15,31 +22,20 @@ from pathlib import Path
 import yaml
 
 from drillbook import catalog
-from drillbook.sandbox.discovery import PORTS
+from drillbook.sandbox.discovery import targets
 from drillbook.sandbox.monitoring import SCRAPED
+from drillbook.targets import paths
+from drillbook.targets.kube import Kube
 
 READY_SECONDS = 60.0
-_POD = "__meta_kubernetes_pod"
+EVERY = 1.0
 
 
-def configuration(kubeconfig: Path, namespace: str, rules: Path) -> str:
-    """Scrapes the named ports every two seconds, with the labels that the rules go by."""
-    labels = {
-        "__meta_kubernetes_namespace": "namespace",
-        f"{_POD}_name": "pod",
-        f"{_POD}_node_name": "node",
-        f"{_POD}_label_app_kubernetes_io_component": "component",
-    }
-    keep = {"source_labels": [f"{_POD}_container_port_name"], "regex": "|".join(sorted(PORTS)), "action": "keep"}
-    named = [{"source_labels": [source], "target_label": target} for source, target in labels.items()]
-    found = {"role": "pod", "kubeconfig_file": str(kubeconfig), "namespaces": {"names": [namespace]}}
-    return yaml.safe_dump({
-        "global": {"scrape_interval": "2s", "scrape_timeout": "2s", "evaluation_interval": "2s"},
-        "rule_files": [str(rules)],
-        "scrape_configs": [
-            {"job_name": "vllm", "kubernetes_sd_configs": [found], "relabel_configs": [keep, *named]}
-        ],
-    })  # fmt: skip
+def configuration(pods: Path, rules: Path) -> str:
+    """Scrapes every two seconds what is in ``pods``."""
+    found = {"job_name": "vllm", "file_sd_configs": [{"files": [str(pods)], "refresh_interval": "1s"}]}
+    times = {"scrape_interval": "2s", "scrape_timeout": "2s", "evaluation_interval": "2s"}
+    return yaml.safe_dump({"global": times, "rule_files": [str(rules)], "scrape_configs": [found]})
 
 
 @contextlib.contextmanager
@@ -50,21 +46,23 @@ def prometheus(kubeconfig: Path, namespace: str, folder: Path) -> Iterator[str]:
     (folder / "rules").mkdir()
     shutil.copy(catalog.alert_rules(), folder / "rules")
     config = folder / "prometheus.yml"
-    config.write_text(configuration(kubeconfig, namespace, folder / "rules" / "*.yaml"), encoding="utf-8")
+    config.write_text(configuration(folder / "pods.json", folder / "rules" / "*.yaml"), encoding="utf-8")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [binary, f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}"]
     command += [f"--web.listen-address=127.0.0.1:{port}", "--query.lookback-delta=15s", "--log.level=warn"]
     url = f"http://127.0.0.1:{port}"
+    finding = [sys.executable, __file__, str(kubeconfig), namespace, str(folder / "pods.json")]
     with (folder / "prometheus.log").open("wb") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log)
+        programs = [subprocess.Popen(each, stdout=log, stderr=log) for each in (command, finding)]
         try:
-            _wait(url, server, folder / "prometheus.log")
+            _wait(url, programs[0], folder / "prometheus.log")
             yield url
         finally:
-            server.terminate()
-            server.wait(30)
+            for program in programs:
+                program.terminate()
+                program.wait(30)
 
 
 def _wait(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
@@ -78,3 +76,17 @@ def _wait(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
                     return
         time.sleep(0.5)
     raise TimeoutError(f"it scraped no engine within {READY_SECONDS:g} s:\n{log.read_text()}")
+
+
+async def follow(kubeconfig: Path, namespace: str, file: Path) -> None:
+    """Write what is to be scraped, until it is ended."""
+    async with await Kube.from_kubeconfig(kubeconfig) as kube:
+        while True:
+            draft = file.with_suffix(".new")
+            draft.write_text(json.dumps(targets(await kube.list(paths.pods(namespace)))), encoding="utf-8")
+            draft.replace(file)
+            await asyncio.sleep(EVERY)
+
+
+if __name__ == "__main__":
+    asyncio.run(follow(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])))
