@@ -72,6 +72,9 @@ class Streaming(asyncio.Protocol):
             told = json.dumps(sorted(self.waits)).encode()
             self.waits.clear()
             self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(told), told))
+        elif data.startswith((b"GET ", b"POST ")) and b"/chat/completions" not in data.partition(b"\r\n")[0]:
+            # vLLM's asks for metrics, and for tokens
+            self.transport.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
         elif b'"model"' in data:
             self.active[self] = TOKENS
             self.since = clock.monotonic()
@@ -187,6 +190,22 @@ class Told:
     ttft_p99: float
 
 
+def carried_out(command: list[str | Path], seconds: float, **env: str) -> bool:
+    """Whether it came to its end in ten times its seconds and a minute; drowned in its own load, it may not.
+
+    Locust ends with 1 where a request failed, which its own count tells.
+    """
+    try:
+        done = subprocess.run(
+            command, env=os.environ | env, capture_output=True, text=True, timeout=60 + 10 * seconds, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    if done.returncode not in (0, 1) or "Traceback" in done.stderr:
+        raise RuntimeError(f"{command[0]} ended with {done.returncode}: {done.stderr[-2000:]}")
+    return True
+
+
 def locust(url: str, rate: float, seconds: float) -> Told:
     """Users who each send every two seconds, in a process of its own."""
     python = Path(os.environ.get("DRILLBOOK_LOCUST_PYTHON", ROOT / ".venv-locust" / "bin" / "python"))
@@ -194,18 +213,10 @@ def locust(url: str, rate: float, seconds: float) -> Told:
     with tempfile.TemporaryDirectory() as folder:
         found = Path(folder) / "found.json"
         command = [python, "-m", "locust", "-f", HERE / "load_of_locust.py", "--headless", "--host", url]
-        command += [
-            "-u",
-            str(users),
-            "-r",
-            str(users),
-            "-t",
-            f"{seconds + 3:g}s",
-            "--stop-timeout",
-            "3",
-            "--only-summary",
-        ]
-        subprocess.run(command, env=os.environ | {"FOUND": str(found)}, capture_output=True, check=False)
+        command += ["-u", str(users), "-r", str(users), "-t", f"{seconds + 3:g}s", "--stop-timeout", "3"]
+        done = carried_out([*command, "--only-summary"], seconds, FOUND=str(found))
+        if not done:
+            return Told(0, round(rate * seconds), math.inf)
         waits = json.loads(found.read_text())
     return Told(len(waits["ttft"]), waits["failed"], slis.quantile(sorted(waits["ttft"]), 0.99) or math.inf)
 
@@ -216,23 +227,14 @@ def vllm(url: str, rate: float, seconds: float) -> Told:
     with tempfile.TemporaryDirectory() as folder:
         model = tiny_model.write(Path(folder) / "model")
         command = [python, "-c", VLLM_BENCH_SERVE, "--backend", "openai-chat"]
-        command += [
-            "--base-url",
-            url,
-            "--endpoint",
-            "/v1/chat/completions",
-            "--model",
-            "tiny",
-            "--tokenizer",
-            str(model),
-        ]
+        command += ["--base-url", url, "--endpoint", "/v1/chat/completions", "--model", "tiny"]
+        command += ["--tokenizer", str(model)]
         command += ["--dataset-name", "random", "--random-input-len", "16", "--random-output-len", str(TOKENS)]
         command += ["--num-prompts", str(round(rate * seconds)), "--request-rate", f"{rate:g}", "--ignore-eos"]
         command += ["--disable-tqdm", "--save-result", "--result-dir", folder, "--result-filename", "found.json"]
         command += ["--percentile-metrics", "ttft", "--metric-percentiles", "99"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise SystemExit(done.stderr[-3000:])
+        if not carried_out(command, seconds):
+            return Told(0, round(rate * seconds), math.inf)
         found = json.loads((Path(folder) / "found.json").read_text())
     return Told(found["completed"], round(rate * seconds) - found["completed"], found["p99_ttft_ms"] / 1e3)
 
@@ -303,7 +305,10 @@ def main() -> None:
         if options.beside:
             print("\n| generator | rate | answers | failures | beyond truth | held |\n|---|---|---|---|---|---|")
         for name in options.beside:
-            best[name] = beside(name, url, options.seconds)
+            try:
+                best[name] = beside(name, url, options.seconds)
+            except (RuntimeError, OSError, KeyError) as error:  # what the others came to is told all the same
+                print(f"{name} cannot be asked: {type(error).__name__}: {error}", file=sys.stderr)
         print(f"\n| generator | highest rate of {TOKENS}-token streams | drillbook is |\n|---|---|---|")
         for name, rate in best.items():
             ratio = f"{best['drillbook'] / rate:.1f} times" if rate else "-"
