@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -108,6 +110,40 @@ async def test_a_generator_that_is_killed_is_told(server, tmp_path):
                 pass
         assert generator.failure
     assert len(records(written(tmp_path))) >= 5
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits another process's memory with prlimit(2)")
+async def test_a_generator_that_runs_out_of_memory_is_told(server, tmp_path):
+    """Of answers that never end; it may hold what it holds already, and a megabyte more."""
+
+    many = 2000 * b'data: {"choices":[{"index":0,"delta":{"content":" word"},"finish_reason":null}]}\n\n'
+
+    async def endless(reply):
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await reply.raw(many)
+
+    async with Generator(config(server, tmp_path, output_tokens=1_000_000, timeout=2.0)) as generator:
+        while len(server.seen) < 3:
+            await asyncio.sleep(0.01)
+        server.script = endless
+        held = int(Path(f"/proc/{generator.pid}/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.prlimit(generator.pid, resource.RLIMIT_AS, (held + (1 << 20),) * 2)
+        with pytest.raises(GeneratorError, match="cannot go on: it died"):
+            async for _ in generator:
+                pass
+
+
+async def test_a_record_that_is_lost_in_a_callback_ends_the_generator():
+    """Asyncio alone would log it, and the generator would go on measuring without it."""
+    program = (
+        "import asyncio\nfrom drillbook.load import worker\nasync def work():\n"
+        "    asyncio.get_running_loop().call_soon(lambda: 1 / 0)\n    await asyncio.sleep(60)\nworker.main(work)"
+    )
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stderr=asyncio.subprocess.PIPE)
+    _, told = await process.communicate()
+    assert process.returncode == 70
+    assert b"ZeroDivisionError" in told
 
 
 async def test_ctrl_c_in_the_terminal_does_not_end_it(server, tmp_path):
