@@ -70,7 +70,8 @@ async def test_the_quantiles_of_a_server_that_stalls_are_those_of_the_schedule(s
         await generator.stop(5)
         seen = of(RequestRecord, [line.event async for line in generator])
     stall, back = start + 0.5, start + 2.5
-    assert len(seen) == pytest.approx(150, abs=10)
+    due = sorted(one.scheduled for one in seen)
+    assert len(due) == round((due[-1] - due[0]) * 50) + 1 >= 145  # the schedule's, however late it was told to stop
     truth = sorted(back - one.scheduled if stall <= one.scheduled < back else 0.0 for one in seen)
     ttfts = slis.samples(seen, Latency.TTFT)
     for q in (0.25, 0.5, 0.75, 0.9, 0.95, 0.99):  # a closed loop would have sent one request into the stall
