@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import vllm_cluster
+import yaml
 
 from drillbook.faults import process_hang
 from drillbook.faults.fault import Draw
@@ -55,8 +56,13 @@ def test_a_revision_that_cannot_start_harms_nobody_and_is_rolled_back(run):
     assert judgement["verdict"] in ("held", "refuted")
 
 
-def test_the_account_that_deploy_makes_has_all_the_rights_that_a_drill_takes(run, least_privileged):
-    _, found, _ = run(OWN / "bad-rollout.yaml", least_privileged)
+def test_the_account_that_deploy_makes_has_all_the_rights_that_a_drill_takes(run, least_privileged, tmp_path):
+    """The watchdog's among them, which runs as a pod there."""
+    experiment = yaml.safe_load((OWN / "bad-rollout.yaml").read_text(encoding="utf-8"))
+    experiment["target"]["helper"] = vllm_cluster.helper_settings()
+    place = tmp_path / "bad-rollout.yaml"
+    place.write_text(yaml.safe_dump(experiment), encoding="utf-8")
+    _, found, _ = run(place, least_privileged)
     assert (found["bites"], found["undo"]) == (["bit"], "clean")
 
 
