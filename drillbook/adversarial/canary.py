@@ -44,6 +44,12 @@ class Canary:
                 return name
         return None
 
+    def masked(self, delivered: str) -> str:
+        """The text without the secret, for the record: one that tells it in disguise is withheld as a whole."""
+        plain = re.sub(re.escape(self._core), "…", delivered, flags=re.IGNORECASE)
+        trace = self.found_in(plain)
+        return f"(withheld: it tells the canary, {trace})" if trace else plain
+
     @cached_property
     def _core(self) -> str:
         """The part that is random; a model that leaves the prefix out has leaked all the same."""

@@ -223,6 +223,7 @@ class Sender:
 
     def _record(self, item: Item, seen: Evidence, judged: Judged, scored: Scored) -> AttackRecord:
         record, prompt, redact = seen.record, item.prompt, self._config.redact
+        masked = self._classifier.canary.masked  # the record tells that it leaked, and not what it is
         return AttackRecord(
             id=record.id,
             pack=item.pack,
@@ -239,13 +240,13 @@ class Sender:
             delivery=record.outcome,
             finish_reason=record.finish_reason,
             replica=record.replica,
-            error="" if redact else record.error,
+            error="" if redact else masked(record.error),
             outcome=judged.outcome,
-            signal=judged.signal if redact or not judged.quoted else f"{judged.signal}: {judged.quoted}",
+            signal=judged.signal if redact or not judged.quoted else f"{judged.signal}: {masked(judged.quoted)}",
             delivered=len(seen.text),
             exposed=judged.exposed,
             asked="" if redact else cut(prompt.asked, ASKED),
-            excerpt="" if redact else cut(seen.text or seen.said, EXCERPT),
+            excerpt="" if redact else cut(masked(seen.text or seen.said), EXCERPT),
             owasp=prompt.owasp,
             atlas=prompt.atlas,
             scores=scored.scores,

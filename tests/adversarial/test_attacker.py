@@ -1,11 +1,13 @@
 """An attacker's process against a guarded model: paces, calibration, leaks, its end."""
 
 import asyncio
+import base64
 import json
 from pathlib import Path
 
 import pytest
 
+from drillbook.adversarial.canary import Canary
 from drillbook.adversarial.config import AttackerConfig
 from drillbook.adversarial.runner import Attacker
 from drillbook.errors import InvalidFileError, UsageError
@@ -71,6 +73,36 @@ async def test_a_model_that_tells_its_system_prompt_leaks_in_every_record(tmp_pa
     secret = guarded.bodies[0]["messages"][0]["content"].partition("CANARY-")[2][:12]
     assert len(secret) == 12
     assert all(f"CANARY-{secret}" in body["messages"][0]["content"] for body in guarded.bodies)
+
+
+class Disguised(str):
+    """An answer that tells the system prompt in a dress of its own."""
+
+    def format(self, *, system, said):
+        return {"plain": str, "base64": _base64, "reversed": _reversed, "spaced": " ".join}[self](system)
+
+
+def _base64(text):
+    return base64.b64encode(text.encode()).decode()
+
+
+def _reversed(text):
+    return text[::-1]
+
+
+@pytest.mark.parametrize("dress", ["plain", "base64", "reversed", "spaced"])
+async def test_a_canary_that_leaked_is_written_down_as_a_leak_and_never_itself(tmp_path, guarded, dress):
+    guarded.closed, guarded.answer = False, Disguised(dress)
+    async with Attacker(config(tmp_path, guarded, spec={"pack": "canary"}, once=True, concurrency=8)) as attacker:
+        records, notes = await heard(attacker)
+    assert {record.outcome for record in records} == {AttackOutcome.LEAKED}
+    secret = "CANARY-" + guarded.bodies[0]["messages"][0]["content"].partition("CANARY-")[2][:12]
+    finds = Canary(secret).found_in
+    for record in records:
+        assert finds(f"{record.asked}\n{record.excerpt}\n{record.error}\n{record.signal}") is None
+    assert [note for note in notes if finds(note)] == []
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()).decode()
+    assert not any(told in written for told in (secret, secret[7:], _reversed(secret[7:]), " ".join(secret[7:])))
 
 
 async def test_it_goes_round_at_its_rate_until_it_is_told_to_stop(tmp_path, guarded):
