@@ -101,10 +101,23 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("prometheus")) as found:
+        yield found
+
+
+@pytest.fixture
+def mortal(tmp_path):
+    """One that the test may kill."""
+    with serving(tmp_path) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def serving(folder):
     if shutil.which("prometheus") is None:
         pytest.skip("prometheus is not installed")
     exporter = Exporter()
-    found = Server(tmp_path_factory.mktemp("prometheus"), exporter)
+    found = Server(folder, exporter)
     try:
         found.wait("rate(vllm:num_requests_waiting[5s])")
         yield found

@@ -7,15 +7,20 @@ import contextlib
 from types import SimpleNamespace
 
 import pytest
+from histories import BASELINE, drill
 
 from drillbook import clock
 from drillbook.errors import UnreachableError
+from drillbook.experiments.check import judge
 from drillbook.model.events import AlertChanged, AlertState, Observed, SeriesRead
+from drillbook.model.units import Dimension
+from drillbook.model.verdict import Verdict
 from drillbook.probes.collectors.alerts import AlertPoller
 from drillbook.probes.collectors.prometheus import QuerySampler
 from drillbook.probes.names import ALERTS
 from drillbook.probes.prometheus import preflight
 from drillbook.probes.prometheus.client import Prometheus
+from drillbook.probes.prometheus.queries import Query
 from drillbook.probes.prometheus.source import find
 
 WAITING = "sum(vllm:num_requests_waiting)"
@@ -127,6 +132,32 @@ async def test_a_query_is_sampled_while_the_run_lives_and_read_whole_at_its_end(
     assert whole.values[0] == 3.0
     assert all(age is None or age < 5 for age in whole.ages)
     assert all(event.labels["promql"] == WAITING for event in seen if isinstance(event, Observed))
+
+
+async def test_a_prometheus_that_dies_under_the_run_convicts_nobody_and_the_rest_stands(mortal):
+    query = Query("queue-deep", WAITING, Dimension.COUNT)
+    seen = []
+    task = asyncio.create_task(QuerySampler(query, mortal.url, 0.0, seen.append).run())
+    await _until(seen, lambda event: isinstance(event, Observed) and event.value == 3.0)
+    mortal.process.kill()
+    mortal.process.wait()
+    await _until(seen, lambda event: isinstance(event, Observed) and event.value is None)
+    why = seen[-1].error
+    assert "does not answer" in why or "refused" in why
+    await _end(task)
+    assert isinstance(seen[-1], SeriesRead)
+    assert seen[-1].error
+    run = drill(
+        expect=["always queue-deep < 20", "goodput >= 90%"],
+        queries={"queue-deep": {"promql": WAITING, "unit": "count"}},
+    )
+    seconds = range(int(-BASELINE), 46)
+    run.observe("queue-deep", {at: 3.0 if at < 20 else None for at in seconds}, error=why, promql=WAITING)
+    run.add(45.5, seen[-1], "observer")
+    queue, goodput = (finding for finding in judge(run.history).findings if finding.role == "expect")
+    assert queue.verdict is Verdict.INCONCLUSIVE
+    assert why in queue.reason
+    assert goodput.verdict is Verdict.HELD
 
 
 async def test_an_alert_is_written_down_when_it_fires_and_when_it_ends(server):
