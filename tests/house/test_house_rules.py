@@ -3,6 +3,7 @@
 import ast
 import importlib
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,13 @@ def test_time_is_read_at_one_door():
         and any(word in path.read_text() for word in ("time.time(", "time.monotonic(", "datetime.now("))
     ]
     assert doors == []
+
+
+def test_every_test_that_the_table_of_failures_names_is_there():
+    table = (ROOT / "docs" / "failures.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(\w+/test_\w+\.py)`", table))
+    assert len(named) > 10
+    assert [name for name in sorted(named) if not (ROOT / "tests" / name).is_file()] == []
 
 
 def test_importing_the_package_brings_nothing_heavy():
