@@ -106,5 +106,5 @@ def levels(index: Indexed) -> Steps:
 
 
 PROBES: tuple[Probe, ...] = (Preemptions(), CacheUsage())
-SERIES: dict[str, tuple[str, ...]] = {"preemptions": (PREEMPTIONS,), "kv-cache-usage": (CACHE_USE,)}
-"""What of the engines' own account each probe needs."""
+SERIES: dict[str, tuple[str, ...]] = {probe.name: (PREEMPTIONS, CACHE_USE) for probe in PROBES}
+"""What of the engines' own account each probe needs; one tells little without the other, which the report shows."""

@@ -95,6 +95,11 @@ def used(index: Indexed, victim: Struck) -> float | None:
     return next((late for (early, had), (late, has) in pairs if early >= sent.until and has > had), None)
 
 
+def tells(index: Indexed, engine: str) -> bool:
+    """Whether an engine told how many answers it brought to their end."""
+    return any(event.labels.get("replica") == engine for _, event in index.observed.get(FINISHED, ()))
+
+
 def _why_unused(index: Indexed) -> str:
     for victim in struck(index):
         if math.isinf(victim.healed):
@@ -106,8 +111,8 @@ def _why_unused(index: Indexed) -> str:
 
 def _unknown_use(index: Indexed) -> str:
     why = _unknown(index)
-    told = {event.labels.get("replica") for _, event in index.observed.get(FINISHED, ())}
-    untold = [victim.heir for victim in struck(index) if not math.isinf(victim.healed) and victim.heir not in told]
+    healed = [victim.heir for victim in struck(index) if not math.isinf(victim.healed)]
+    untold = [name for name in healed if not tells(index, name)]
     return why or (f"the engine {untold[0]} did not tell how many answers it brought to their end" if untold else "")
 
 

@@ -30,6 +30,8 @@ class StruckFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Who serves from then on: itself, or the pod in its place; empty where nobody does."""
     used_at: float | None
     """When that one had been sent a request and then brought answers to their end."""
+    use_known: bool
+    """Whether it told how many answers it brought to their end: only where the experiment asks for that."""
 
 
 class SentFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,4 +79,5 @@ def _struck(index: Indexed, victim: Struck) -> StruckFacts:
         healed_at=None if math.isinf(victim.healed) else index.relative(victim.healed),
         heir=victim.heir,
         used_at=None if used is None else index.relative(used),
+        use_known=routing.tells(index, victim.heir),
     )

@@ -87,3 +87,14 @@ def test_a_report_tells_the_flood_apart_from_the_users_and_what_it_did_to_them()
     assert found.harm.total == len([one for one in flooded().requests if one.stream is Stream.LOAD])
     for text in (html.render(found), markdown.render(found)):
         assert "A second load of 40 prompts of about 1600 tokens" in text
+
+
+def test_where_nobody_asked_what_an_engine_served_the_report_does_not_say_that_it_did_not() -> None:
+    run = hung()
+    run.lines = [line for line in run.lines if getattr(line.event, "probe", "") != FINISHED]
+    found = told(run.history)
+    assert found.routing is not None
+    assert (found.routing.struck[0].used_at, found.routing.struck[0].use_known) == (None, False)
+    for text in (html.render(found), markdown.render(found)):
+        assert "was whole again" in text
+        assert "seen to serve" not in text
