@@ -33,7 +33,7 @@ demo: $(BIN)/drillbook  ## Kill a live engine pod in a sandbox, measure it, writ
 	  [ $$code -le 1 ] || exit $$code  # held (0) and refuted (1) are both answers; the rest are not
 
 test: $(VENV)/.dev  ## Run the tests; most of them wait, so that three workers suit two cores
-	@$(BIN)/python -m pytest -m 'not whole and not figure and not chaostoolkit' -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -m 'not whole and not figure and not chaostoolkit and not garak' -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
 
 test-whole: $(VENV)/.dev  ## Attack whole runs in every way of ending them, and in a failing world (minutes)
 	@$(BIN)/python -m pytest -m whole $(PYTEST_ARGS)

@@ -33,10 +33,16 @@ WHOLE = ("attack", "ecosystem", "failing_world")
 """Folders whose tests run whole drills, or others' tools, again and again: minutes, not seconds (`make test-whole`)."""
 
 
+APART = ("adversarial", "chaostoolkit", "cli", "experiments", "reports")
+"""Folders whose files share nothing: each file may run beside the others."""
+
+
 @pytest.hookimpl(tryfirst=True)  # before xdist, which makes groups of what is marked by then
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(item.path.parent.name))  # a folder's tests share its sandbox
+        folder = item.path.parent.name  # whose tests share its sandbox
+        group = f"{folder}/{item.path.stem}" if folder in APART else folder
+        item.add_marker(pytest.mark.xdist_group(group))
         if item.path.parent.name in WHOLE:
             item.add_marker("whole")
         for marker, (present, reason) in REQUIREMENTS.items():

@@ -59,10 +59,10 @@ class Running:
                 continue  # the last line is being written
         return [event for event in found if event["type"] == kind]
 
-    def reaches(self, phase: str, seconds: float = 20) -> None:
+    def reaches(self, phase: str, seconds: float = 60) -> None:
         self.until(lambda: any(event["phase"] == phase for event in self.events("phase-started")), seconds)
 
-    def fault_is(self, state: str, seconds: float = 20) -> None:
+    def fault_is(self, state: str, seconds: float = 60) -> None:
         self.until(lambda: any(event["state"] == state for event in self.events("fault-changed")), seconds)
 
     def until(self, so: Callable[[], Any], seconds: float) -> None:
@@ -72,7 +72,7 @@ class Running:
 
         until(over, seconds)
 
-    def end(self, seconds: float = 60) -> tuple[int, str, str]:
+    def end(self, seconds: float = 120) -> tuple[int, str, str]:
         """Exit code, stdout, stderr."""
         out, err = self.process.communicate(timeout=seconds)
         return self.process.returncode, out, err
@@ -108,7 +108,7 @@ class Bench:
         return path
 
     def shell(
-        self, *words: object, seconds: float = 60, env: dict[str, str] | None = None
+        self, *words: object, seconds: float = 120, env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Any command, to its end."""
         return subprocess.run(
