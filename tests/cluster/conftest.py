@@ -11,6 +11,8 @@ import os
 import shutil
 import subprocess
 import sys
+import uuid
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,11 @@ import vllm_cluster
 import yaml
 from drill_figures import Figures
 
+from drillbook.targets import paths
+from drillbook.targets.kube import Kube
+
 DRILL_SECONDS = 420
+READY_SECONDS = 90
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +33,25 @@ def kubeconfig() -> Path:
     if not given:
         pytest.skip("needs a cluster: make test-cluster KUBECONFIG=path")
     return Path(given)
+
+
+@pytest.fixture
+async def kube(kubeconfig: Path) -> AsyncIterator[Kube]:
+    async with await Kube.from_kubeconfig(kubeconfig) as kube:
+        yield kube
+
+
+@pytest.fixture
+async def namespace(kube: Kube) -> AsyncIterator[str]:
+    """One of the test's own, once pods may be made in it."""
+    name = f"drillbook-reach-{uuid.uuid4().hex[:6]}"
+    await kube.create("/api/v1/namespaces", {"metadata": {"name": name}})
+    accounts = paths.collection("v1", "serviceaccounts", name)
+    async with asyncio.timeout(READY_SECONDS):
+        while await kube.find(f"{accounts}/default") is None:
+            await asyncio.sleep(0.2)
+    yield name
+    await kube.delete(f"/api/v1/namespaces/{name}")
 
 
 @pytest.fixture(scope="session")

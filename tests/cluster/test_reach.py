@@ -24,7 +24,6 @@ from drillbook.model.experiment import HelperSpec, TargetSpec
 from drillbook.model.undo import EntryState, FieldChange, RestoreFields, UndoEntry
 from drillbook.targets import paths, processes
 from drillbook.targets.answers import UnavailableError
-from drillbook.targets.kube import Kube
 from drillbook.targets.target import open_target
 from drillbook.undo import lease
 from drillbook.undo.operations import carry_out
@@ -36,22 +35,6 @@ pytestmark = pytest.mark.cluster
 CORE = "VLLM::EngineCore"
 LABELS = {"app.kubernetes.io/part-of": "vllm-stack", "app.kubernetes.io/component": "serving-engine"}
 READY_SECONDS = 90
-
-
-@pytest.fixture
-async def kube(kubeconfig):
-    async with await Kube.from_kubeconfig(kubeconfig) as kube:
-        yield kube
-
-
-@pytest.fixture
-async def namespace(kube):
-    name = f"drillbook-reach-{uuid.uuid4().hex[:6]}"
-    await kube.create("/api/v1/namespaces", {"metadata": {"name": name}})
-    accounts = paths.collection("v1", "serviceaccounts", name)
-    await until(lambda: kube.find(f"{accounts}/default"))
-    yield name
-    await kube.delete(f"/api/v1/namespaces/{name}")
 
 
 @pytest.fixture
