@@ -25,7 +25,7 @@ _STATES = {
 
 
 class Logbook:
-    """Appends and fsyncs each line. A folder that is gone or full loses lines, never the undo."""
+    """Appends each line, and fsyncs what became of an entry. A folder that is gone or full loses lines, no undo."""
 
     def __init__(self, folder: Path | None, writer: str) -> None:
         self._writer = writer
@@ -33,7 +33,8 @@ class Logbook:
         self._seq = 0
 
     def note(self, text: str) -> None:
-        self._write(Noted(actor=self._writer, text=text))
+        """What is no state of an entry: no undo waits for a disk because of it."""
+        self._write(Noted(actor=self._writer, text=text), durable=False)
 
     def tell(self, entry: UndoEntry) -> None:
         """How the undo of an entry ended. What sent the load is no fault: only that it is left is told as of one."""
@@ -42,14 +43,15 @@ class Logbook:
         else:
             self._write(FaultChanged(id=entry.id, state=_STATES[entry.state], detail=entry.detail))
 
-    def _write(self, event: AnyEvent) -> None:
+    def _write(self, event: AnyEvent, *, durable: bool = True) -> None:
         if self._path is None:
             return
         try:
             with self._path.open("ab") as file:
                 file.write(msgspec.json.encode(stamp.line(self._writer, self._seq, event)) + b"\n")
                 file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    os.fsync(file.fileno())
         except OSError:
             return
         self._seq += 1
