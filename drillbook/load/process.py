@@ -17,6 +17,7 @@ from drillbook.load import child, prompts
 from drillbook.load.child import Launch
 from drillbook.load.config import Flood, GeneratorConfig, Pace, Stop
 from drillbook.model.events import Line, LoadTicked
+from drillbook.model.request import RequestRecord, Stream
 
 READY = 30.0
 """Seconds until a generator must have said its first line; it takes about half a second."""
@@ -56,6 +57,8 @@ class Generator:
         """Why it died, where it did."""
         self.sent: tuple[float, int] = (0.0, 0)
         """When its last tick came (monotonic seconds), and how many requests it had sent by then."""
+        self.flooded = 0
+        """How many requests of a second load have come to their end, whatever became of them."""
         self._lines: asyncio.Queue[Line | None] = asyncio.Queue()
         self._complaints: deque[str] = deque(maxlen=_TAIL)
         self._ready = asyncio.Event()
@@ -164,6 +167,8 @@ class Generator:
                 read = decode(line)
                 if isinstance(read.event, LoadTicked):
                     self.sent = (read.mono, read.event.sent)
+                elif isinstance(read.event, RequestRecord) and read.event.stream is Stream.FLOOD:
+                    self.flooded += 1
                 self._lines.put_nowait(read)
                 self._ready.set()
 

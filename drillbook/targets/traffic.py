@@ -16,6 +16,10 @@ class Traffic(Protocol):
     def sent(self) -> tuple[float, int]:
         """When the generator last told (monotonic seconds), and how many requests it had sent by then."""
 
+    @property
+    def flooded(self) -> int:
+        """How many requests of a second load have come to their end, whatever became of them."""
+
     def pace(self, at: float, rate: float) -> None:
         """From ``at`` (monotonic seconds) on, ``rate`` arrivals a second."""
 
