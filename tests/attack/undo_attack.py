@@ -247,7 +247,7 @@ class Result:
             "problems": len(self.problems),
             "leftovers": sum(bool(each.problems) for each in self.rounds) + len(self.leftovers) + bool(self.harm),
             "kills": len(times),
-            "undone_median_s": round(statistics.median(times), 3) if times else None,
+            "undone_median_s": round(statistics.median_low(times), 3) if times else None,
             "undone_most_s": round(times[-1], 3) if times else None,
             "undone_over_2s": sum(each > UNDONE_WITHIN for each in times),
             "meddled": len(meddled),
