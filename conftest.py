@@ -33,7 +33,7 @@ WHOLE = ("attack", "ecosystem", "failing_world")
 """Folders whose tests run whole drills, or others' tools, again and again: minutes, not seconds (`make test-whole`)."""
 
 
-APART = ("adversarial", "chaostoolkit", "cli", "experiments", "reports")
+APART = ("adversarial", "chaostoolkit", "cli", "experiments", "load", "reports", "sandbox_control", "targets", "undo")
 """Folders whose files share nothing: each file may run beside the others."""
 
 
