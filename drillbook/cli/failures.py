@@ -31,6 +31,8 @@ def guard(command: Callable[[], Any]) -> NoReturn:
     except OSError:  # nobody hears us: the reader of our output is gone, or the terminal, whose SIGHUP may come later
         code = Exit.INTERRUPTED if _terminal_is_gone() else BROKEN_PIPE
         mute(0, 1, 2)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the answer stands: what comes while Python tidies up changes nothing
     sys.exit(int(code) if isinstance(code, int) else 0)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +19,15 @@ def state(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("DRILLBOOK_HOME", str(folder))
     monkeypatch.delenv("DRILLBOOK_DEBUG", raising=False)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def signals():
+    """What a command line that ends in this process leaves ignored is heard again."""
+    heard = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in heard.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -143,6 +143,18 @@ def test_debug_shows_the_traceback_of_a_bug(capsys, monkeypatch):
     assert "Traceback" in capsys.readouterr().err
 
 
+def test_a_signal_that_comes_after_the_answer_does_not_change_it():
+    """Found by the attack: Ctrl-C as Python tidied up ended a run that had held by the signal."""
+    source = (
+        "import os, signal, atexit\n"
+        "from drillbook.cli import failures\n"
+        "atexit.register(os.kill, os.getpid(), signal.SIGINT)\n"
+        "failures.guard(lambda: 1)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=90, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
 def test_a_reader_who_went_away_is_no_error():
     command = f"set -o pipefail; {sys.executable} -m drillbook schema | head -1"
     told = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=90, check=False)
