@@ -88,7 +88,9 @@ def manifest(
 def call(manifest: Json) -> Call:
     """Its creation, for a plan."""
     path, meta = _pods(manifest), manifest["metadata"]
-    return Call(verb="POST", path=path, body=json.dumps(manifest), why=f"start the {_component(manifest)} pod {meta['name']}")
+    return Call(
+        verb="POST", path=path, body=json.dumps(manifest), why=f"start the {_component(manifest)} pod {meta['name']}"
+    )
 
 
 def permissions(manifest: Json) -> tuple[Permission, ...]:
