@@ -14,7 +14,7 @@ from drillbook.model.request import Outcome
 from drillbook.probes.capacity import ENGINE_ROLES, is_ready, role_pods
 from drillbook.probes.index import Indexed
 from drillbook.probes.names import ITERATIONS
-from drillbook.probes.suffering import first_token
+from drillbook.probes.suffering import first_token, outages
 
 LEAD = 2.0
 """Seconds before a loss at which its replacement may already have been seen: the two watches are not in step."""
@@ -106,6 +106,8 @@ def _legs(index: Indexed, injected: float, victim: Pod, heir: Pod, mitigated: fl
         end = None if moment is None else max(moment, start)
         if name == "pod scheduled" and not replaced:
             continue  # nothing was scheduled: the containers were started anew where they were
+        if name == "SLO" and not outages(index):
+            continue  # users had it all along
         yield RecoveryPart(
             name=name,
             start=index.relative(start),

@@ -66,6 +66,17 @@ def test_where_no_answer_says_who_gave_it_the_first_token_is_the_engines_first_s
     assert legs(run)["first token"] == (5.0, 7.0)
 
 
+def test_where_no_user_was_harmed_nobody_waits_for_the_slo():
+    """Seen on a real cluster: the other replica carried the load, and the report said that the SLO was never met."""
+    run = drill().pod(0.1, "e0", ready=False, deleting=True).pod(0.4, "e0", change="deleted", ready=False)
+    run.pod(0.5, "e9", change="added", ready=False, phase="Pending", node="n2").pod(5.0, "e9")
+    assert "SLO" not in legs(run)
+    harmed = drill(lambda at: refused() if at >= 0 else served())
+    harmed.pod(0.1, "e0", ready=False, deleting=True).pod(0.4, "e0", change="deleted", ready=False)
+    harmed.pod(0.5, "e9", change="added", ready=False, phase="Pending", node="n2").pod(5.0, "e9")
+    assert legs(harmed)["SLO"][1] is None
+
+
 def test_each_victim_has_its_own_heir():
     run = drill()
     for name in ("e0", "e1"):
