@@ -18,6 +18,7 @@ from yarl import URL
 
 from drillbook import clock
 from drillbook.errors import UsageError
+from drillbook.load.config import SESSION_HEADER
 from drillbook.load.exchange import Answer, Exchange, Order
 from drillbook.model.request import RequestRecord, Stream
 
@@ -36,6 +37,8 @@ class Options(TypedDict, total=False):
     stream_kind: Stream
     output_tokens: int
     """48 where it is not said."""
+    session: str | msgspec.UnsetType
+    """Whose request it is, which a header says; nobody's, where it is not said."""
     extra: Mapping[str, Any] | None
     """Overrides fields of the request's body; a None takes one out."""
 
@@ -62,9 +65,10 @@ class Client:
         stall_timeout: float = 10.0,
         timeout: float = 60.0,
         headers: Mapping[str, str] | None = None,
+        session_header: str = SESSION_HEADER,
         ignore_eos: bool = True,
     ) -> None:
-        """``headers`` go with each request and are kept out of all records.
+        """``headers`` go with each request and are kept out of all records; ``session_header`` names its session.
 
         ``ignore_eos`` (vLLM's extension) makes each answer as long as was asked for, so that latencies compare; other
         servers may reject it. Times are seconds.
@@ -78,6 +82,7 @@ class Client:
         self._timeout = timeout
         self._ignore_eos = ignore_eos
         self._headers = {"Content-Type": "application/json", "Accept-Encoding": "identity", **(headers or {})}
+        self._session_header = session_header
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -122,14 +127,17 @@ class Client:
         name = options.get("request_id") or uuid.uuid4().hex
         scheduled = options.get("scheduled")
         wanted = options.get("output_tokens", 48)
+        session = options.get("session", msgspec.UNSET)
+        whose = {} if session is msgspec.UNSET else {self._session_header: session}
         return Order(
             id=name,
             url=self._url,
             body=msgspec.json.encode(self._body(prompt, wanted, options.get("extra") or {})),
-            headers={**self._headers, "X-Request-Id": name},
+            headers={**self._headers, **whose, "X-Request-Id": name},
             scheduled=clock.monotonic() if scheduled is None else scheduled,
             stream_kind=options.get("stream_kind", Stream.LOAD),
             wanted_tokens=wanted,
+            session=session,
             stall_timeout=self._stall_timeout,
             timeout=self._timeout,
         )

@@ -10,6 +10,9 @@ import msgspec
 if TYPE_CHECKING:  # pydantic would cost the worker 0.1 s of its start
     from drillbook.model.experiment import LoadSpec
 
+SESSION_HEADER = "X-Session-Id"
+"""How vllm-router (0.1.17, observed) is told whose request it is."""
+
 
 class GeneratorConfig(msgspec.Struct, frozen=True, kw_only=True):
     """One generator. Times and time-outs are seconds, ``rate`` is requests per second."""
@@ -30,6 +33,8 @@ class GeneratorConfig(msgspec.Struct, frozen=True, kw_only=True):
     stall_timeout: float = 10.0
     timeout: float = 60.0
     seed: int = 1
+    sessions: int = 0
+    session_header: str = SESSION_HEADER
     ignore_eos: bool = True
     headers_from: dict[str, str] = {}
     """Header names and the environment variables that hold their values; the values are never written anywhere."""
@@ -67,6 +72,8 @@ class GeneratorConfig(msgspec.Struct, frozen=True, kw_only=True):
             stall_timeout=spec.stall_timeout,
             timeout=spec.timeout,
             seed=spec.seed,
+            sessions=spec.sessions or 0,
+            session_header=spec.session_header or SESSION_HEADER,
             headers_from=headers_from or {},
             start=start,
         )

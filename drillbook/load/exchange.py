@@ -14,6 +14,7 @@ from functools import cached_property
 from types import SimpleNamespace
 
 import aiohttp
+from msgspec import UnsetType
 from yarl import URL
 
 from drillbook import clock
@@ -48,6 +49,7 @@ class Order:
     scheduled: float
     stream_kind: Stream
     wanted_tokens: int
+    session: str | UnsetType
     stall_timeout: float
     timeout: float
 
@@ -152,6 +154,7 @@ class Exchange:
             replica=next((self.headers[name] for name in REPLICA_HEADERS if name in self.headers), None),
             wanted_tokens=self.order.wanted_tokens,
             prompt_tokens=self.heard.prompt_tokens,
+            session=self.order.session,
         )
 
     def answer(self) -> Answer:
@@ -265,6 +268,7 @@ class Exchange:
     @cached_property
     def _secrets(self) -> tuple[str, ...]:
         """What a server may repeat of what we sent: secret headers, whole or without their ``Bearer``."""
-        hidden = [value for name, value in self.order.headers.items() if name.lower() not in _OPEN_HEADERS]
+        sent, whose = self.order.headers.items(), self.order.session
+        hidden = [value for name, value in sent if name.lower() not in _OPEN_HEADERS and value != whose]
         words = [word for value in hidden for word in value.split() if len(word) >= _SECRET]
         return (*hidden, *words)

@@ -11,7 +11,9 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from msgspec import UnsetType
 
 from drillbook import clock
 from drillbook.load import prompts as sets
@@ -38,6 +40,8 @@ class Source:
     table: schedule.Timetable
     prompts: Iterator[Prompt]
     output_tokens: int
+    sessions: Iterator[str | UnsetType] = field(default_factory=lambda: schedule.sessions(0, 0))
+    """Whose each request is."""
     until: float = math.inf
     """Monotonic seconds from which on nothing more is sent."""
 
@@ -56,6 +60,7 @@ class OpenLoop:
             table=schedule.Timetable(config.rate, config.arrivals, config.seed),
             prompts=(prompts[pick] for pick in picks),
             output_tokens=config.output_tokens,
+            sessions=schedule.sessions(config.sessions, config.seed),
         )
         self._sending: list[asyncio.Task[None]] = []
         self._tasks: asyncio.TaskGroup | None = None
@@ -127,6 +132,7 @@ class OpenLoop:
             scheduled=due,
             request_id=f"{source.name}-{number}",
             stream_kind=source.stream,
+            session=next(source.sessions),
             output_tokens=source.output_tokens,
         )
         if self._tally.full:

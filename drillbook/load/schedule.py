@@ -8,6 +8,8 @@ import random
 from collections.abc import Iterator
 from typing import Literal
 
+from msgspec import UNSET, UnsetType
+
 Arrivals = Literal["poisson", "constant"]
 
 
@@ -57,3 +59,14 @@ def choices(size: int, seed: int) -> Iterator[int]:
     """Which of ``size`` prompts each request takes: independent uniform draws."""
     source = random.Random(f"prompts/{seed}")  # noqa: S311 - a reproducible schedule, not a secret
     return (source.randrange(size) for _ in itertools.count())
+
+
+def sessions(count: int, seed: int) -> Iterator[str | UnsetType]:
+    """Whose request each is, of ``count`` users who ask equally often; nobody's where there are none.
+
+    The names are the same in every worker, whatever its seed: all of them send for the same users.
+    """
+    if not count:
+        return itertools.repeat(UNSET)
+    source = random.Random(f"sessions/{seed}")  # noqa: S311 - a reproducible schedule, not a secret
+    return (f"session-{source.randrange(count)}" for _ in itertools.count())

@@ -69,6 +69,7 @@ def client_of(config: GeneratorConfig) -> Client:
         stall_timeout=config.stall_timeout,
         timeout=config.timeout,
         headers={name: os.environ[variable] for name, variable in config.headers_from.items()},
+        session_header=config.session_header,
         ignore_eos=config.ignore_eos,
     )
 
@@ -118,6 +119,7 @@ def opening(config: GeneratorConfig, size: int, start: float, hastened: bool) ->
     """What a generator says first."""
     late = start - config.start if config.start is not None else 0.0
     told = f"load: {config.rate:g}/s {config.arrivals}, {config.prompts} ({size} prompts), seed {config.seed}"
+    told += f", {config.sessions} sessions" if config.sessions else ""
     told += ", at real-time priority" if hastened else ""
     return told + (f"; begins {late:.3f}s later than planned" if late > 0 else "")
 

@@ -169,6 +169,10 @@ class LoadSpec(FileModel):
     max_lag: Duration = 0.05
     """The generator's own lag (99th percentile) above which its measurements are not to be trusted."""
     seed: int = 1
+    sessions: int | None = Field(default=None, ge=1)
+    """How many users' sessions the requests belong to, drawn by the seed; without it a request belongs to none."""
+    session_header: str | None = Field(default=None, pattern=r"^[A-Za-z0-9-]{1,64}$")
+    """The header that names a request's session; vllm-router's ``X-Session-Id`` otherwise."""
     engine: Literal["drillbook", "locust"] = "drillbook"
     """What sends it: drillbook's own process, or Locust (``pip install 'drillbook[locust]'``)."""
     workers: int = Field(default=1, ge=1, le=64)

@@ -60,6 +60,8 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
     """Who answered, where a header tells."""
     wanted_tokens: int = 0
     prompt_tokens: int = 0
+    session: str | msgspec.UnsetType = msgspec.UNSET
+    """Whose request it is, where the load has sessions; not written where it has none."""
 
     @property
     def chunks(self) -> int:

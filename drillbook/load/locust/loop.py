@@ -49,6 +49,7 @@ class LocustLoop:
         self._prompts = prompts
         self._opening = opening
         self._table = schedule.Timetable(config.rate, config.arrivals, config.seed)
+        self._sessions = schedule.sessions(config.sessions, config.seed)
         self._start = 0.0
         self._orders: deque[Callable[[], None]] = deque()
         """What the other thread wants; looked at in every pulse."""
@@ -138,6 +139,7 @@ class LocustLoop:
                 scheduled=due,
                 request_id=f"{self._config.writer}-{number}",
                 output_tokens=self._config.output_tokens,
+                session=next(self._sessions),
             )
         )
         if self._tally.full:
