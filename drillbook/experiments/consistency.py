@@ -19,7 +19,7 @@ from drillbook.load import prompts
 from drillbook.model.expectation import Anchor, Expectation, Quantifier, suggest
 from drillbook.model.experiment import Experiment
 from drillbook.model.units import Dimension, exact, show
-from drillbook.probes import registry
+from drillbook.probes import registry, sessions
 from drillbook.targets.stack import ANY, stacks
 
 LONGEST = 24 * 3600.0
@@ -131,6 +131,8 @@ def _load(experiment: Experiment) -> Iterator[Wrong]:
             f"(stall-timeout {show(load.stall_timeout, Dimension.DURATION)})",
             "'stall-timeout' is the shorter of the two",
         )
+    if load.session_header is not None and load.sessions is None:
+        yield Wrong(["load", "session-header"], "there are no sessions for this header to name", "load: {sessions: 30}")
 
 
 def _queries(experiment: Experiment) -> Iterator[Wrong]:
@@ -185,6 +187,8 @@ def _unasked(path: Sequence[str | int], wanted: Expectation, experiment: Experim
     if wanted.probe == "rolled-back-as-declared" and experiment.target.rollback is None:
         message = f"{wanted.probe} asks for what the target declares, and it declares no rollback"
         yield Wrong(path, message, "target: {rollback: {after: progress-deadline, within: 60s}}")
+    if wanted.probe in sessions.NAMES and experiment.load.sessions is None:
+        yield Wrong(path, f"nothing is known of {wanted.probe} where the load has no sessions", "load: {sessions: 30}")
 
 
 def _impossible(path: Sequence[str | int], wanted: Expectation) -> Iterator[Wrong]:

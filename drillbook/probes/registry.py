@@ -17,6 +17,7 @@ from drillbook.probes import (
     requests,
     rollout,
     routing,
+    sessions,
 )
 from drillbook.probes.observed import LiveProbe
 from drillbook.probes.prometheus import engines
@@ -31,6 +32,7 @@ _SOURCES: tuple[tuple[Probe, ...], ...] = (
     autoscaling.PROBES,
     rollout.PROBES,
     routing.PROBES,
+    sessions.PROBES,
     batching.PROBES,
     observed.PROBES,
     moments.PROBES,

@@ -84,6 +84,16 @@ WRONG = [
         {"expect": "expect: [rolled-back-as-declared within 30s of inject]"},
         "7:10: rolled-back-as-declared asks for what the target declares",
     ),
+    (
+        "sessions that there are none of",
+        {"expect": "expect: [session-losses <= 1]"},
+        "7:10: nothing is known of session-losses where the load has no sessions",
+    ),
+    (
+        "a header for no sessions",
+        {"load": "load: {rate: 6/s, session-header: x-user-id}"},
+        "3:35: there are no sessions for this header to name",
+    ),
 ]
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from msgspec import UNSET, UnsetType
+
 from drillbook.model.attack import AttackKind, AttackOutcome, AttackRecord
 from drillbook.model.events import (
     AnyEvent,
@@ -264,6 +266,7 @@ def request(
     status: int | None = 200,
     replica: str | None = None,
     wanted: int = 5,
+    session: str | UnsetType = UNSET,
 ) -> RequestRecord:
     """One record, scheduled ``at`` seconds after time zero and over ``took`` seconds after it was sent."""
     sent = ZERO + at + lag
@@ -280,6 +283,7 @@ def request(
         finish_reason="stop" if outcome is Outcome.OK else None,
         replica=replica,
         wanted_tokens=wanted,
+        session=session,
     )
 
 
