@@ -7,7 +7,7 @@ from drillbook.model import units
 from drillbook.model.expectation import Expectation, Operator, Quantifier
 from drillbook.model.units import Dimension
 from drillbook.model.verdict import Finding, Verdict
-from drillbook.probes import guardrail, registry
+from drillbook.probes import guardrail, registry, sessions
 from drillbook.probes.index import Indexed
 from drillbook.probes.reading import Kind, Reading
 
@@ -95,6 +95,8 @@ def _samples(wanted: Expectation, reading: Reading) -> str:
 def _counted(probe: str) -> str:
     if probe.startswith(guardrail.PREFIX):
         return "prompts"
+    if probe in sessions.NAMES:
+        return "sessions"
     return "polls" if probe.endswith("-health") else "requests"
 
 

@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 from histories import ZERO, Run, drill, hung, refused, served
 
+from drillbook.experiments.evaluate import finding, frame
+from drillbook.model.expectation import parse
 from drillbook.model.history import Span
 from drillbook.model.request import Outcome
+from drillbook.model.verdict import Finding, Verdict
 from drillbook.probes.index import Indexed
-from drillbook.probes.registry import PROBES
+from drillbook.probes.registry import PROBES, dimensions
 
 WHOLE = Span(ZERO, ZERO + 40)
 SESSIONS = 12
@@ -114,3 +117,20 @@ def test_a_stretch_in_which_nobody_asked_says_nothing(name: str) -> None:
 def test_without_a_fault_there_is_no_blow(name: str) -> None:
     run = Run().start().load(lambda at: {**served(), "session": "session-1"}).end()
     assert read(Indexed.of(run.history), name).reason == "no fault was injected"
+
+
+def judged(index: Indexed, expect: str) -> Finding:
+    wanted = parse(expect, dimensions())
+    return finding(index, wanted, "expect", frame(index, wanted, default=WHOLE))
+
+
+def test_a_verdict_speaks_of_sessions() -> None:
+    index = asked(lambda session, at: refused() if session in (1, 2, 3) and 0 < at < 1 else served())
+    found = judged(index, "session-breaks <= 20%")
+    assert found.verdict is Verdict.REFUTED
+    assert found.reason == "session-breaks was 25% of 12 sessions; at most 20% was wanted"
+
+
+@pytest.mark.parametrize("expect", ["session-breaks <= 100%", "session-losses <= 1000", "session-outage < 1h"])
+def test_nothing_is_held_where_no_request_names_a_session(expect: str) -> None:
+    assert judged(Indexed.of(drill().history), expect).verdict is Verdict.INCONCLUSIVE
