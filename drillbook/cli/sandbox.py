@@ -43,6 +43,7 @@ _NAME = click.option(
     metavar="STACK",
     help="Which manifests: production-stack, distributed (one engine over two pods), pipeline (the same, by layers), "
     "guardrailed (behind a guardrail gateway), autoscaled (with an HPA), small-cache (little room for KV), "
+    "sticky (its router keeps a session on one engine), "
     "and for rollouts canary, blue-green, guarded-canary and undoing (docs/rollouts.md).",
 )
 @click.option(

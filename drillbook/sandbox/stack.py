@@ -119,6 +119,10 @@ LAYOUTS = {
              "            - --max-num-seqs=64\n            - --num-gpu-blocks-override=161\n"),  # 2560 tokens
         ),
     ),
+    "sticky": Layout(
+        ("production-stack.yaml",), "production-stack", {"sim": 3, "vllm": 2},
+        words=(("--policy=round_robin", "--policy=consistent_hash"),),
+    ),
     "undoing": Layout(
         ("production-stack.yaml",), "production-stack", {"sim": 3, "vllm": 2},
         words=(
