@@ -18,7 +18,7 @@ from drillbook.targets.target import Target, open_target
 CONFIGURATION = "drillbook_"
 ENVIRONMENT = "DRILLBOOK_TARGET_"
 TARGET = ("sandbox", "context", "kubeconfig", "namespace", "stack", "endpoint")
-LOAD = ("rate", "prompts", "output_tokens", "stall_timeout", "timeout")
+LOAD = ("rate", "prompts", "output_tokens", "stall_timeout", "timeout", "sessions", "session_header")
 SLO = ("ttft", "itl", "e2e")
 KEYS = (*TARGET, *LOAD, *SLO)
 
