@@ -2,6 +2,10 @@
 
 import pytest
 
+from drillbook.sandbox.control.controllers.leaderworkersets import LeaderWorkerSets
+from drillbook.sandbox.control.controllers.recorder import Recorder
+from drillbook.sandbox.control.store import Change, Entry
+
 APPS = "/apis/apps/v1/namespaces/default"
 PODS = "/api/v1/namespaces/default/pods"
 JOBS = "/apis/batch/v1/namespaces/default/jobs"
@@ -175,6 +179,29 @@ async def test_one_lost_pod_restarts_its_whole_group_and_no_other(api, kubelet, 
 
     await api.until(renewed)
     await status_is(api, f"{GROUPS}/vllm", readyReplicas=2)
+
+
+@pytest.mark.parametrize("late", ["vllm-1", "vllm-1-1"], ids=["leader", "worker"])
+async def test_the_end_of_a_former_groups_pod_is_no_loss_of_the_new_group(api, kubelet, plane, late):
+    """Found in a cut link's drill: word of the old leader's end came late, and took the new one along."""
+    await api.post(GROUPS, group("vllm"))
+    await status_is(api, f"{GROUPS}/vllm", readyReplicas=2)
+    former, before = await api.get(f"{PODS}/{late}"), await uids(api)
+    await api.delete(f"{PODS}/vllm-1", gracePeriodSeconds=0)
+
+    async def renewed():
+        now = await uids(api)
+        return now.keys() == before.keys() and not {now["vllm-1"], now["vllm-1-1"]} & set(before.values())
+
+    await api.until(renewed)
+    await status_is(api, f"{GROUPS}/vllm", readyReplicas=2)
+    now = await uids(api)
+    controller = LeaderWorkerSets(plane.registry, Recorder(plane.registry))
+    last = Entry(former, 1)
+    controller._on_part(Change("DELETED", "pods", last, last))
+    controller.reconcile("default", "vllm")
+    assert await uids(api) == now
+    assert not any("deletionTimestamp" in row["metadata"] for row in await api.items(PODS))
 
 
 async def test_a_restarted_container_restarts_the_group(api, kubelet):

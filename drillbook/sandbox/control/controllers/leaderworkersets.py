@@ -22,6 +22,7 @@ from drillbook.sandbox.control.objects import (
     name_of,
     namespace_of,
     owner_reference,
+    uid_of,
 )
 from drillbook.sandbox.control.registry import Registry
 from drillbook.sandbox.control.store import Change
@@ -60,6 +61,8 @@ class LeaderWorkerSets(Controller):
         leader = self.registry.find("pods", namespace_of(pod), f"{name_of(owner)}-{group}")
         if leader is None or is_deleting(leader) or labels_of(leader).get(groups.KEY) != labels_of(pod).get(groups.KEY):
             return
+        if not self._is_of_group(pod, leader):
+            return
         if policy in ("None", "Default") or (policy == "RecreateGroupAfterStart" and not podset.is_ready(leader)):
             return
         if int(labels_of(leader)[groups.GROUP]) >= int(owner["spec"]["replicas"]):
@@ -71,6 +74,16 @@ class LeaderWorkerSets(Controller):
             f"Worker pod {name_of(pod)} failed, deleted leader pod {name_of(leader)} to recreate group {group}",
         )
         self.registry.delete(self._pods, namespace_of(pod), name_of(leader), DeleteOptions(propagation="Foreground"))
+
+    def _is_of_group(self, pod: Json, leader: Json) -> bool:
+        """Whether the pod belongs to this very leader.
+
+        Pods of a former group have the same names and keys, and word of their end may come when the new leader is there.
+        """
+        if labels_of(pod).get(groups.WORKER) == "0":
+            return uid_of(pod) == uid_of(leader)
+        workers = self.registry.find(_SETS, namespace_of(leader), name_of(leader))
+        return workers is not None and is_controlled_by(workers, leader) and is_controlled_by(pod, workers)
 
     def reconcile(self, namespace: str, name: str) -> float | None:
         owner = self.registry.find(self.resource, namespace, name)
