@@ -78,7 +78,7 @@ class LeaderWorkerSets(Controller):
     def _is_of_group(self, pod: Json, leader: Json) -> bool:
         """Whether the pod belongs to this very leader.
 
-        Pods of a former group have the same names and keys, and word of their end may come when the new leader is there.
+        Pods of a former group have the same names and keys, and word of their end may come when the new leader is up.
         """
         if labels_of(pod).get(groups.WORKER) == "0":
             return uid_of(pod) == uid_of(leader)
