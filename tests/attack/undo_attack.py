@@ -126,6 +126,9 @@ class Lane:
         folders = [each.parent for each in place.glob("runs/*/*/journal.jsonl") if not each.parent.is_symlink()]
         for folder in folders:
             _examine_journal(round_, folder, meddler)
+        if round_.code == 4:
+            errors = [line.strip() for line in text.splitlines() if line.startswith(("error:", "  "))]
+            round_.refusal = " ".join(errors)[:400]
         problem = wrong_code(round_, text)
         if problem:
             say(problem + ": " + text[-600:])
@@ -231,7 +234,8 @@ class Result:
         expected = ("control plane", "disk full")
         refused = sum(each.code == 4 and not each.way.startswith(expected) for each in self.rounds)
         if refused > max(2, len(self.rounds) / 20):
-            told.append(f"{refused} of {len(self.rounds)} runs were refused by the preflight")
+            why = Counter(each.refusal for each in self.rounds if each.refusal).most_common(1)
+            told.append(f"{refused} of {len(self.rounds)} runs were refused by the preflight, most often: {why}")
         short = self.wanted - len(self.rounds)
         told += [f"{short} of {self.wanted} rounds were not begun: the time was over"] if short > 0 else []
         return told + ([f"the decoy: {self.harm}"] if self.harm else []) + self.leftovers

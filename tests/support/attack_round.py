@@ -42,6 +42,8 @@ class Round:
     """How long all of it took, with what was looked at before and after."""
     meddled: bool = False
     superseded: bool = False
+    refusal: str = ""
+    """Why the preflight let nothing be touched, in its words."""
     problems: list[str] = field(default_factory=list)
 
     @property
