@@ -76,6 +76,8 @@ class Lane:
         outside.decoy_pod(self.api)
         self.decoy = outside.decoy_pod_process(self.state_dir)
         assert self.decoy is not None, "the decoy pod's process is not found"
+        self.deaf = False
+        """Whether the control plane was away in the round before, and the router follows no pods since."""
 
     def end(self) -> None:
         from drillbook.sandbox import lifecycle
@@ -83,6 +85,9 @@ class Lane:
         asyncio.run(lifecycle.down(self.name))
 
     def attack(self, round_: Round) -> None:
+        if self.deaf:
+            self.api.renew_router()
+        self.deaf = round_.way.startswith("control plane")
         wait(self.api.is_settled, 60, "the sandbox to be well before the round")
         wait(lambda: outside.tokens(self.endpoint), 60, "the router to give a token before the round")
         engines = outside.engine_processes(self.state_dir)

@@ -57,6 +57,11 @@ class Api:
     def scale(self, path: str, replicas: int) -> None:
         self.call("PATCH", path, {"spec": {"replicas": replicas}}, "application/merge-patch+json")
 
+    def renew_router(self) -> None:
+        """vllm-router 0.1.17 follows no pods for 60 s once its watch broke off, and sends to those that are gone."""
+        for pod in self.items(f"{PODS}?labelSelector=app.kubernetes.io%2Fcomponent%3Drouter"):
+            self.call("DELETE", f"{PODS}/{pod['metadata']['name']}?gracePeriodSeconds=0")
+
     def is_settled(self) -> bool:
         """Whether every Deployment has as many ready pods as it asks for, and no others."""
         for path in (ENGINES, ROUTER):
