@@ -12,7 +12,7 @@ from drillbook.load.locust.config import SATURATED
 from drillbook.model.events import FaultChanged, FaultState, Noted, Phase, PhaseStarted, RunEnded, RunStarted
 from drillbook.model.history import History
 from drillbook.model.judgement import Judgement
-from drillbook.model.verdict import Verdict
+from drillbook.model.verdict import RunStatus, Verdict
 
 EASY = ["goodput >= 1%", "recovered within 30s"]
 """Expectations that hold in every one of these runs, if only their values were looked at."""
@@ -105,7 +105,7 @@ def test_the_run_was_too_short_for_its_quantiles():
 
 
 def test_no_request_was_sent():
-    inconclusive(Run(expect=EASY).start().pods().inject().ticks().health().end(), because="no request")
+    inconclusive(Run(expect=EASY).start().pods().inject().ticks().health().end(), because="no request was sent")
 
 
 def test_no_request_was_sent_after_the_fault():
@@ -235,3 +235,21 @@ def test_an_instrument_failed():
     run.add(3.0, Noted(actor="instrument", text="an instrument failed: KeyError: 'status'"))
     run.lines.sort(key=lambda line: line.mono)
     inconclusive(run, because="an instrument failed: KeyError: 'status' (at 3.0s)")
+
+
+def test_a_recovery_that_nobody_needed_was_not_seen_in_a_run_that_was_cut_short():
+    """No user was harmed yet when it ended: they may have been a second later."""
+    run = Run(expect=["recovered within 30s"]).start().pods().inject().load(end=15).health(end=15)
+    run.end(15, settle=0.5, status=RunStatus.INTERRUPTED)
+    inconclusive(run, because="the run was ended early, and the rest was not seen")
+
+
+def test_a_recovery_without_a_deadline_may_yet_have_come_when_the_run_was_cut_short():
+    run = Run(expect=["recovered"]).start().pods().inject().load(lambda at: refused() if at >= 0 else served(), end=9)
+    run.health(end=9).end(9, settle=0.5, status=RunStatus.INTERRUPTED)
+    inconclusive(run, because="when the run was ended early")
+
+
+def test_a_stretch_without_length_says_nothing():
+    run = Run(expect=["always ready-engines >= 1 during settle"]).start().pods().inject().load().health()
+    inconclusive(run.end(settle=0.1), because="that stretch has no length")

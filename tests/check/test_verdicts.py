@@ -159,6 +159,13 @@ def test_a_dead_runner_leaves_its_undo_open_unless_it_was_closed():
     assert check.judge(Run().start().history).undo is UndoState.NOTHING
 
 
+@pytest.mark.parametrize("state", [FaultState.UNDOING, FaultState.UNDO_FAILED, FaultState.BIT])
+def test_an_undo_that_was_begun_or_failed_when_the_runner_died_is_none(state):
+    run = Run().start().add(-0.1, UndoRecorded(entry=ENTRY)).inject().load()
+    run.add(5.0, FaultChanged(id="0-pod-kill", state=state))
+    assert check.judge(run.history).undo is UndoState.REMAINS
+
+
 def test_the_run_itself_tells_what_became_of_its_undo():
     judgement = check.judge(Run().start().pods().inject().load().health().end(undo=UndoState.REMAINS).history)
     assert (judgement.undo, judgement.exit_code) == (UndoState.REMAINS, Exit.UNDO_FAILED)
