@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,12 @@ def recorded() -> Path:
 
 @pytest_asyncio.fixture
 async def launch(tmp_path: Path) -> AsyncIterator[Launch]:
-    """Start ``sim`` with more arguments and a ``SIM_ENGINE``; all are stopped after the test."""
+    """Start ``sim`` with more arguments and a ``SIM_ENGINE``, or by another command; all are stopped after the test."""
     servers: list[Server] = []
 
-    async def start(*arguments: str, sim: str = "", **env: str) -> Server:
+    async def start(*arguments: str, sim: str = "", command: Sequence[str] = SIM, **env: str) -> Server:
         log = tmp_path / f"sim-{len(servers)}.log"
-        server = Server([*SIM, *arguments], env={"SIM_ENGINE": sim} | env, log=log)
+        server = Server([*command, *arguments], env={"SIM_ENGINE": sim} | env, log=log)
         servers.append(server)
         await server.start(within=20)
         return server

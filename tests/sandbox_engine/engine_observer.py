@@ -13,6 +13,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -89,6 +90,10 @@ class Server:
             self.process = await asyncio.create_subprocess_exec(
                 *command, env={**os.environ, **self.env}, stdout=log, stderr=log, start_new_session=True
             )
+        # Where the observer is killed, its end of this pipe closes, and all of them go: stopped ones too, which do not
+        # see that their parent has gone.
+        script = f"read line; kill -s KILL -- -{self.pid}"
+        self._guard = subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, start_new_session=True)
         self._waiter = asyncio.create_task(self._wait())
 
     async def start(self, within: float = 120.0) -> None:
@@ -198,6 +203,8 @@ class Server:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         await self._waiter
+        with self._guard as guard:
+            guard.kill()
 
 
 def _is_engine(pid: int) -> bool:

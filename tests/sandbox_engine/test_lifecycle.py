@@ -111,10 +111,8 @@ async def test_an_idle_server_uses_next_to_no_processor_time(launch: Launch) -> 
     ) < 0.4  # a loop that never waits takes it all; bench/ has the figure
 
 
-async def test_it_runs_in_a_fork_of_a_warm_process_without_importing_more(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", FORKED, "tiny"]
-    server = Server(command, env={"SIM_ENGINE": "teardown=0"}, log=tmp_path / "sim.log")
-    await server.start(within=20)
+async def test_it_runs_in_a_fork_of_a_warm_process_without_importing_more(launch: Launch) -> None:
+    server = await launch("tiny", command=[sys.executable, "-c", FORKED], sim="teardown=0")
     api = next(pid for pid, title in server.family.items() if title.startswith("vllm serve"))
     assert await server.ask("/v1/completions", {"prompt": "Hello", "max_tokens": 2})
     assert await server.text("/metrics")
@@ -127,11 +125,10 @@ async def test_it_runs_in_a_fork_of_a_warm_process_without_importing_more(tmp_pa
 @pytest.mark.skipif(os.geteuid() != 0, reason="PID namespaces need root")
 @pytest.mark.parametrize("harm", ["SIGTERM", "engine"])
 async def test_as_the_first_process_of_a_container_it_ends_with_0_and_leaves_no_zombie(
-    tmp_path: Path, harm: str
+    launch: Launch, harm: str
 ) -> None:
     command = ["unshare", "--pid", "--fork", "--kill-child", "--", *SIM]
-    server = Server(command, env={"SIM_ENGINE": "watchdog=300ms teardown=0 leave=0"}, log=tmp_path / "sim.log")
-    await server.start(within=20)
+    server = await launch(command=command, sim="watchdog=300ms teardown=0 leave=0")
     if harm == "engine":
         os.kill(server.find("VLLM::EngineCore"), signal.SIGKILL)
     else:
