@@ -153,7 +153,7 @@ def run(experiment: str, options: list[str], runs: Path) -> Drilled:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             out, said = process.communicate()
-        except BaseException:
+        except BaseException:  # Ctrl-C, and pytest's own exits, which are no Exception either
             process.send_signal(signal.SIGINT)
             process.wait()
             raise

@@ -89,7 +89,7 @@ class Controls:
             yield state
         except asyncio.CancelledError:
             raise
-        except BaseException:
+        except BaseException:  # SystemExit of a user's code too: a control that was let in is let out
             await self.apply("after", level, context, state[-1] if state else None, variables)
             raise
         await self.apply("after", level, context, state[-1] if state else None, variables)

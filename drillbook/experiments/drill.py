@@ -134,7 +134,7 @@ async def _nothing_broken_yet(stack: AsyncExitStack, folder: Path | None = None)
     """Whatever fails in here fails the preflight: what was brought up is taken down, and no run folder stays."""
     try:
         yield
-    except BaseException as error:
+    except BaseException as error:  # Ctrl-C too: nothing is broken yet, so nothing needs to stay
         await stack.aclose()
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)

@@ -104,7 +104,7 @@ async def up(
         config = _configure(name, engine, stack_name, folder, vllm_python, replicas or 0, settings)
     try:
         await _start(config, replicas, on_progress)
-    except BaseException:
+    except BaseException:  # Ctrl-C too: half a sandbox is nobody's
         await down(name)
         raise
     result = find(name)

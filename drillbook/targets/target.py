@@ -221,7 +221,7 @@ async def open_target(
         namespace = spec.namespace or (sandbox.namespace if sandbox else kube.namespace)
         stack = stacks.stack_named(spec.stack) if spec.stack != "auto" else await _detect(kube, namespace)
         version = await kube.version()
-    except BaseException:
+    except BaseException:  # a cancellation too: nobody else has it to close
         await kube.close()
         raise
     target = Target(kube, spec, namespace, stack, sandbox=sandbox, kubeconfig=kubeconfig)

@@ -118,7 +118,7 @@ async def acquire(
         held = TargetLease(kube, namespace, holder, seconds, stored["metadata"]["resourceVersion"])
         try:
             await _settle(kube, namespace, holder)
-        except BaseException:
+        except BaseException:  # Ctrl-C too: who never got the Lease does not give it back
             await held.release()
             raise
         return held

@@ -50,7 +50,7 @@ class WatchdogPod:
         except DrillbookError as error:
             await pod.goodbye()
             raise PreflightError(f"the watchdog does not start as a pod: {error}", "--watchdog local") from error
-        except BaseException:
+        except BaseException:  # Ctrl-C too: nobody else knows of the pod yet
             await pod.goodbye()
             raise
         return pod

@@ -46,7 +46,7 @@ def call(work: Coroutine[Any, Any, T]) -> T:
         return future.result()
     except DrillbookError as error:
         raise _failed(error) from error
-    except BaseException:
+    except BaseException:  # Ctrl-C, or SystemExit of Chaos Toolkit's own exit
         future.cancel()
         raise
 

@@ -167,7 +167,7 @@ class Session:
                 context=self.target.context,
                 folder=folder,
             )
-        except BaseException:
+        except BaseException:  # a cancellation too: the Lease would be held for nothing
             await self._stack.aclose()
             raise
         self._store = store

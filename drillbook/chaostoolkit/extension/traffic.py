@@ -43,7 +43,7 @@ class Traffic:
             found = session.extras[cls] = cls(session)
             try:
                 await found._begin()
-            except BaseException:
+            except BaseException:  # a cancellation too: the next to ask begins anew, and does not find half of it
                 del session.extras[cls]
                 raise
         assert isinstance(found, cls)

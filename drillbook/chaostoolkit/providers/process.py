@@ -39,7 +39,7 @@ async def run(provider: dict[str, Any], variables: Variables) -> dict[str, Any]:
     try:
         async with asyncio.timeout(seconds):
             out, errors = await process.communicate()
-    except BaseException as error:
+    except BaseException as error:  # a cancellation too
         # Only what did not end by itself is killed: a fault may be a process that the program left behind on purpose.
         _kill(process.pid)
         await process.wait()

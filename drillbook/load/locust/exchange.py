@@ -113,5 +113,5 @@ def _piece(response: HTTPSocketResponse) -> bytes:
     """
     buffer = response._body_buffer  # noqa: SLF001 - see above
     while not buffer and not response.message_complete:
-        response.feed(response._sock.recv(response.block_size))  # noqa: SLF001
+        response.feed(response._sock.recv(response.block_size))  # noqa: SLF001 - see above
     return bytes(response.read(len(buffer)))

@@ -110,7 +110,7 @@ class LocustLoop:
         if self._config.master:
             # its last report, which it would send by itself only when its master tells it to quit
             runner.environment.events.report_to_master.add_listener(lambda data, **_: data.update(last=True))
-            runner._send_stats()  # noqa: SLF001
+            runner._send_stats()  # noqa: SLF001 - Locust has no other way to send it now
             runner.greenlet.kill()  # first: it would go on reading from what is closed
             runner.client.close(linger=1000)
         else:

@@ -80,7 +80,7 @@ class LocustFleet(Generator):
             async with asyncio.TaskGroup() as beginning:
                 for worker in self.workers:
                     beginning.create_task(self._begin(worker))
-        except BaseException as error:
+        except BaseException as error:  # Ctrl-C too: what was not entered is not left, and processes would stay
             await self._end(0.0)
             if isinstance(error, BaseExceptionGroup):  # of a worker that waited for the others the master can tell more
                 raise (self._master.error() if self._master.failure else error.exceptions[0]) from error

@@ -63,7 +63,7 @@ class Host:
         null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         try:
             pid, code = await self.runtime.exec(spec.id, argv, spec.env, (null, write, write))
-        except BaseException:
+        except BaseException:  # a cancellation too: nobody else would close it
             os.close(read)
             raise
         finally:
