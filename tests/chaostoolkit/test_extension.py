@@ -96,7 +96,6 @@ def test_a_hang_ends_with_the_process_that_made_it_also_where_no_rollback_is_pla
     before = stopped(home)
     process = start(runner, {"method": [HANG], "rollbacks": [UNDO]}, tmp_path, home)
     hung = until(lambda: stopped(home) - before)
-    time.sleep(0.2)
     process.send_signal(number)
     until(lambda: not hung & stopped(home), 60)
     process.wait(60)

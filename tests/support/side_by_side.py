@@ -118,37 +118,35 @@ def _env(folder: Path) -> dict[str, str]:
 
 
 def _run(command: list[str], env: dict[str, str], row: Row, folder: Path, journal: Any) -> Result:
-    fault, happened = folder / "fault", False
+    fault, due = folder / "fault", row.sent
     began = time.monotonic()
     with (folder / "output").open("wb") as output:
         process = subprocess.Popen(command, env=env, cwd=folder, stdout=output, stderr=output)
         while process.poll() is None:
-            if not happened and fault.exists():
-                happened = True
-                if row.sent is not None:
-                    time.sleep(
-                        0.3
-                    )  # the next activity is in flight by then; if not, the signal still comes after the fault
-                    process.send_signal(row.sent)
+            if due is not None and (folder / "sleeps").exists():  # the activity after the fault is in flight
+                process.send_signal(due)
+                due = None
             if time.monotonic() - began > LIMIT:
                 process.kill()
                 raise AssertionError(f"{command} did not end: {(folder / 'output').read_text()}")
             time.sleep(0.01)
     seconds = time.monotonic() - began
     if row.sent is signal.SIGKILL:
-        _await_mended(fault)
+        _await_mended(fault, journal)
     happened = (folder / "happened").exists()
     return Result(
         process.returncode, fault.exists(), happened, _read(journal()), (folder / "output").read_text(), seconds
     )
 
 
-def _await_mended(fault: Path) -> None:
-    """Whoever mends after a kill is given five seconds."""
-    until = time.monotonic() + 5
-    while fault.exists() and time.monotonic() < until:
+def _await_mended(fault: Path, journal: Any) -> None:
+    """Whoever mends after a kill, and says so, is given ten seconds."""
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        found = _read(journal()) or {}
+        if not fault.exists() and "rolled-back-by" in found.get("drillbook", {}):
+            return
         time.sleep(0.02)
-    time.sleep(0.3)
 
 
 def _read(path: Path | None) -> dict[str, Any] | None:

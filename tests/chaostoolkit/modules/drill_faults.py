@@ -9,6 +9,7 @@ from pathlib import Path
 
 FOLDER = Path(os.environ.get("DRILL_FOLDER", "."))
 FAULT = FOLDER / "fault"
+SLEEPS = FOLDER / "sleeps"
 
 
 def break_it() -> str:
@@ -23,6 +24,7 @@ def mend() -> str:
 
 
 def sleep(seconds: float) -> None:
+    SLEEPS.write_text("")
     time.sleep(seconds)
 
 

@@ -1,4 +1,4 @@
-"""A safeguard as chaosaddons makes them: a thread that asks for the end of the run when it sees the fault."""
+"""A safeguard as chaosaddons makes them: a thread that asks for the end of the run, in the activity after the fault."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ import drill_faults
 
 def before_experiment_control(context: dict) -> None:
     def watch() -> None:
-        while not drill_faults.FAULT.exists():
+        while not drill_faults.SLEEPS.exists():
             time.sleep(0.05)
-        time.sleep(0.3)
         os.kill(os.getpid(), signal.SIGUSR1)  # chaoslib.exit.exit_gracefully: "while keeping the rollbacks"
 
     threading.Thread(target=watch, daemon=True).start()
