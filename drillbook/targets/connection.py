@@ -8,7 +8,9 @@ JSON go in and come out: 10,000 pods as the client's typed objects took 5.5 s an
 from __future__ import annotations
 
 import asyncio
+import binascii
 import os
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ import aiohttp
 
 from drillbook.errors import UnreachableError
 from drillbook.targets import endpoint
-from drillbook.targets.answers import UnavailableError
+from drillbook.targets.answers import ForbiddenError, UnavailableError
 
 IN_CLUSTER = "in-cluster"
 """The context of who runs in a pod: the cluster that the pod is in, as its own account."""
@@ -55,6 +57,7 @@ class Connection:
         """Send one request; the caller reads and releases the response.
 
         :raises UnavailableError: nobody answers.
+        :raises ForbiddenError: no header can hold the credentials.
         """
         try:
             url, headers = await self.sign(method, path, params, body, content)
@@ -63,6 +66,9 @@ class Connection:
             )
         except TRANSPORT_ERRORS as error:
             raise self.unavailable(f"{method} {path}", error) from error
+        except ValueError as error:  # what it says of a header could quote it
+            told = f"{method} {path}: the credentials cannot be sent: they hold what no header can"
+            raise ForbiddenError(told, hint="log in to the cluster again", code=401) from None
         response: aiohttp.ClientResponse = answer.response
         return response
 
@@ -104,15 +110,36 @@ async def connect(kubeconfig: Path | None, context: str | None) -> Connection:
             contexts, active = config.list_kube_config_contexts(place)
             chosen = next((each for each in contexts if each["name"] == context), active)
             found, namespace = chosen["name"], chosen["context"].get("namespace", "default")
+        if endpoint.holds_credentials(settings.host):
+            shown = endpoint.without_credentials(settings.host)
+            raise ConfigException(f"the server's address is written into records, and holds credentials: {shown}")
+        if endpoint.is_loopback(settings.host):
+            settings.client_session_kwargs = {"trust_env": False}  # a proxy of the environment is not for this machine
+        opened = WsApiClient(settings)
     except (ConfigException, YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         wanted = f" (context {context})" if context else ""
         raise UnreachableError(
-            f"cannot use the kubeconfig {place}{wanted}: {error}",
+            f"cannot use the kubeconfig {place}{wanted}: {_why(error)}",
             hint="give --kubeconfig and --context (`kubectl config get-contexts` lists them), or use --sandbox",
-        ) from error
-    if endpoint.is_loopback(settings.host):
-        settings.client_session_kwargs = {"trust_env": False}  # a proxy of the environment is not for this machine
-    return Connection(client=WsApiClient(settings), server=settings.host, context=found, namespace=namespace)
+        ) from None  # a traceback would quote it too
+    return Connection(client=opened, server=settings.host, context=found, namespace=namespace)
+
+
+def _why(error: Exception) -> str:
+    """Never in words that quote the file: what it holds are secrets. A password like ``*x`` is an alias to YAML."""
+    from yaml import MarkedYAMLError, YAMLError
+
+    if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
+        return f"it is no YAML at line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}"
+    if isinstance(error, YAMLError):
+        return "it is no YAML"
+    if isinstance(error, ssl.SSLError):
+        return "its certificate or key is none in PEM"
+    if isinstance(error, binascii.Error):
+        return "its certificate or key is not base64"
+    if isinstance(error, ValueError | KeyError | TypeError | AttributeError):
+        return "it has not the form of a kubeconfig"
+    return str(error)
 
 
 def _usual_place() -> str:

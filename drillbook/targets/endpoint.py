@@ -79,9 +79,9 @@ async def ask(url: str) -> Endpoint:
     :raises UnreachableError: no answer, or none of an OpenAI-compatible API.
     :raises UsageError: the URL holds a user's name or password, which journals and reports would tell.
     """
-    if "@" in urlsplit(url).netloc:
+    if holds_credentials(url):
         raise UsageError(
-            f"the endpoint's URL holds credentials: {_without_credentials(url)}",
+            f"the endpoint's URL holds credentials: {without_credentials(url)}",
             hint="leave them out; a URL is written into every journal and report",
         )
     timeout = aiohttp.ClientTimeout(total=ASK_SECONDS, sock_connect=2.0)
@@ -103,9 +103,17 @@ async def ask(url: str) -> Endpoint:
         raise UnreachableError(f"{url}/v1/models is not an OpenAI-compatible list of models") from error
 
 
-def _without_credentials(url: str) -> str:
+def holds_credentials(url: str) -> bool:
+    """Whether a user's name, a password or a query, which may be a key, is part of the address."""
     parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc="***@" + parts.netloc.rpartition("@")[2]))
+    return "@" in parts.netloc or bool(parts.query)
+
+
+def without_credentials(url: str) -> str:
+    """The address with ``***`` for each of them."""
+    parts = urlsplit(url)
+    _, user, host = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"***@{host}" if user else host, query="***" if parts.query else ""))
 
 
 def _fronts(service: Json, pods: list[Json]) -> bool:

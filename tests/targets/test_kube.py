@@ -5,11 +5,20 @@ import json
 
 import control_plane as planes
 import pytest
+import yaml
 
 from drillbook.errors import DrillbookError, UnreachableError
 from drillbook.model.plan import Permission
 from drillbook.targets import paths
-from drillbook.targets.answers import ApiError, ConflictError, InvalidError, NotFoundError, UnavailableError, error_of
+from drillbook.targets.answers import (
+    ApiError,
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+    UnavailableError,
+    error_of,
+)
 from drillbook.targets.kube import REQUEST_SECONDS, Kube
 
 
@@ -143,3 +152,47 @@ def test_each_answer_has_its_own_error_in_the_servers_words(code, kind):
 @pytest.mark.parametrize("body", [b"", b"<html>oops", b"[1]", b"null", b"\xff\xfe"])
 def test_an_answer_that_is_no_status_object_still_makes_an_error(body):
     assert error_of(500, body, "GET /x").code == 500
+
+
+SECRET = "planted-secret-4711"
+NO_PEM = {"client-key-data": "cGxhbnRlZC00NzEx", "client-certificate-data": "cGxhbnRlZC00NzEx"}
+
+
+def kubeconfig(server: str, user: dict[str, object]) -> str:
+    context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
+    clusters = [{"name": "c", "cluster": {"server": server}}]
+    document = {"clusters": clusters, "users": [{"name": "u", "user": user}], "contexts": [context]}
+    return yaml.safe_dump({"apiVersion": "v1", "kind": "Config", "current-context": "c"} | document)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (kubeconfig(f"http://user:{SECRET}@127.0.0.1:9", {}), r"holds credentials: http://\*\*\*@127\.0\.0\.1:9"),
+        (kubeconfig(f"http://127.0.0.1:9?token={SECRET}", {}), r"holds credentials: http://127\.0\.0\.1:9\?\*\*\*"),
+        (f"users:\n- user: {{password: *{SECRET}}}\n", "no YAML at line 2, column 20"),
+        (f"users:\n- user: {{password: !{SECRET} x}}\n", "no YAML at line 2, column 20"),
+        (f"- {SECRET}\n", "not the form of a kubeconfig"),
+        (kubeconfig("https://127.0.0.1:9", {"client-key-data": SECRET, "token": SECRET}), "base64"),
+        (kubeconfig("https://127.0.0.1:9", NO_PEM), "none in PEM"),
+        (kubeconfig("http://127.0.0.1:9", {"auth-provider": {"name": "oidc", "config": {"id-token": SECRET}}}), "form"),
+    ],
+    ids=["a password in the URL", "a key in the URL", "like an alias", "like a tag", "a list", "no base64", "no PEM",
+         "no JWT"],
+)  # fmt: skip
+async def test_what_is_wrong_with_a_kubeconfig_is_told_without_what_it_holds(tmp_path, text, told):
+    path = tmp_path / "kubeconfig"
+    path.write_text(text)
+    with pytest.raises(UnreachableError, match=told) as caught:
+        await Kube.from_kubeconfig(path)
+    assert SECRET not in f"{caught.value} {caught.value.hint}"
+
+
+@pytest.mark.parametrize("token", [f"{SECRET}\nX-Other: y", f"{SECRET}\0"], ids=["two lines", "NUL"])
+async def test_a_token_that_no_header_can_hold_is_told_without_it(shared_plane, tmp_path, token):
+    path = tmp_path / "kubeconfig"
+    path.write_text(kubeconfig(shared_plane.url, {"token": token}))
+    async with await Kube.from_kubeconfig(path) as kube:
+        with pytest.raises(ForbiddenError, match="credentials cannot be sent") as caught:
+            await kube.version()
+    assert SECRET not in str(caught.value)
