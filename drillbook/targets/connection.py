@@ -66,7 +66,7 @@ class Connection:
             )
         except TRANSPORT_ERRORS as error:
             raise self.unavailable(f"{method} {path}", error) from error
-        except ValueError as error:  # what it says of a header could quote it
+        except ValueError:  # what it says of a header could quote it
             told = f"{method} {path}: the credentials cannot be sent: they hold what no header can"
             raise ForbiddenError(told, hint="log in to the cluster again", code=401) from None
         response: aiohttp.ClientResponse = answer.response
