@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import click
@@ -24,5 +25,6 @@ def command(folder: Path, formats: tuple[str, ...], *, redact: bool) -> None:
     """Render the reports of the run in folder RUN; its journal is all that is needed."""
     from drillbook import reports
 
+    gc.disable()  # as ``check`` does
     for path in reports.write(folder, formats=formats or None, redact=redact).values():
         click.echo(shown(path))

@@ -219,11 +219,10 @@ def _read_file(path: Path, history: History, counts: dict[str, int]) -> None:
         history.damage.append(f"{path.name}: cannot be read: {error.strerror}")
         return
     expected, boot = 0, history.lines[0].boot if history.lines else ""
-    for numbers, lines in _blocks(path.name, data, history.damage):
+    for numbers, lines, requests in _blocks(path.name, data, history.damage):
         _check_order(path.name, numbers, lines, expected, boot, history.damage)
         expected, boot = lines[-1].seq + 1, lines[-1].boot
         counts |= {line.writer: line.seq + 1 for line in lines}
-        requests = stored.requests(lines)
         history.requests += requests
         if len(requests) < len(lines):
             others = [line for line in lines if not isinstance(line.event, RequestRecord)]
@@ -231,22 +230,27 @@ def _read_file(path: Path, history: History, counts: dict[str, int]) -> None:
             history.lines += [line for line in others if not isinstance(line.event, AttackRecord)]
 
 
-def _blocks(name: str, data: bytes | mmap.mmap, damage: list[str]) -> Iterator[tuple[Sequence[int], Sequence[Line]]]:
-    """The lines of a file with their numbers, some hundreds at a time: what is read then is still in the cache."""
+def _blocks(
+    name: str, data: bytes | mmap.mmap, damage: list[str]
+) -> Iterator[tuple[Sequence[int], Sequence[Line], Sequence[RequestRecord]]]:
+    """The lines of a file with their numbers, and the requests among them, some hundreds at a time: what is read then
+    is still in the cache.
+    """
     view, start, count = memoryview(data), 0, 0
     while start < len(data):
         whole = data.rfind(b"\n", start, start + _BLOCK) + 1 or data.find(b"\n", start) + 1
         end = whole if whole and start + _BLOCK < len(data) else len(data)
         try:
-            lines = stored.decode_all(view[start:end])
+            lines, requests = stored.decode_all(view[start:end])
             numbers: Sequence[int] = range(count + 1, count + len(lines) + 1)
             count += len(lines)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             rows = bytes(view[start:end]).split(b"\n")
             numbers, lines = _decode_each(name, rows, count, damage)
+            requests = stored.requests(lines)
             count += len(rows) - 1
         if lines:
-            yield numbers, lines
+            yield numbers, lines, requests
         start = end
 
 

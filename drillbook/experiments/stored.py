@@ -16,8 +16,11 @@ from drillbook.model.events import AnyEvent, Line
 from drillbook.model.request import RequestRecord
 
 _TIME = b"0123456789,"
+_ZEROS = bytes.maketrans(b"123456789", b"0" * 9)
 LONGEST = 300
 """Digits of a number from which it may be more than a float holds."""
+_TOO_LONG = b"0" * LONGEST
+_keep = msgspec.structs.force_setattr
 _decode_times = msgspec.json.Decoder(tuple[int, ...]).decode
 
 
@@ -25,6 +28,7 @@ class StoredRequest(RequestRecord, frozen=True, kw_only=True, tag="request", gc=
     """A request whose token times are read when they are asked for."""
 
     tokens: msgspec.Raw  # type: ignore[assignment]  # replaced below by what the base class promises
+    ttft: float | None = None  # every reader asks every request: told while the row is at hand
 
     @property
     def chunks(self) -> int:
@@ -42,11 +46,6 @@ class StoredRequest(RequestRecord, frozen=True, kw_only=True, tag="request", gc=
         return int(written[max(written.rfind(b","), 0) + 1 : -1]) if len(written) > 2 else None
 
     @property
-    def ttft(self) -> float | None:
-        written = bytes(_raw(self))  # what ``first`` does, at half its cost: every reader asks every request
-        return self.sent + int(written[1 : written.find(b",")]) / 1e6 - self.scheduled if len(written) > 2 else None
-
-    @property
     def gaps(self) -> Iterator[int]:
         tokens = _decode_times(bytes(_raw(self)))  # as the base class does, without its way to the tokens
         return map(operator.sub, tokens[1:], tokens)
@@ -55,15 +54,6 @@ class StoredRequest(RequestRecord, frozen=True, kw_only=True, tag="request", gc=
     def written(self) -> bytes:
         """The token times as JSON without blanks."""
         return bytes(_raw(self))
-
-    def is_sound(self) -> bool:
-        """Whether the token times are a list of numbers that can be reckoned with."""
-        written = bytes(_raw(self))
-        if written.translate(None, _TIME) != b"[]":
-            return False
-        # a number of so many digits has no room beside the others in a list of the usual length
-        room = LONGEST + 2 * written.count(b",") if len(written) >= LONGEST else LONGEST
-        return len(written) < room or max(map(len, written.split(b","))) < LONGEST
 
 
 _raw = StoredRequest.tokens.__get__  # type: ignore[attr-defined]  # the slot that msgspec fills, by its position
@@ -85,23 +75,32 @@ def decode(row: bytes) -> Line:
 
     """
     line = _decoder.decode(row)
-    if not _is_sound(line):
-        raise msgspec.ValidationError("token times must be whole numbers - at `$.event.tokens`")
+    _settle(requests([line]))
     return line
 
 
-def decode_all(rows: bytes | memoryview) -> Sequence[Line]:
-    """All lines of these rows, as ``decode`` does them; one that is none spoils all."""
+def decode_all(rows: bytes | memoryview) -> tuple[Sequence[Line], Sequence[StoredRequest]]:
+    """All lines of these rows, as ``decode`` does them, and the requests among them; one that is none spoils all."""
     lines = _decoder.decode_lines(rows)
-    if not all(map(StoredRequest.is_sound, requests(lines))):
-        raise msgspec.ValidationError("token times must be whole numbers")
-    return lines
+    found = requests(lines)
+    _settle(found)
+    return lines, found
+
+
+def _settle(found: Sequence[StoredRequest]) -> None:
+    """Sees that token times are lists of numbers that can be reckoned with, all in one, and reckons the first of each.
+
+    Each is a JSON value of its own: what leaves one pair of brackets without its digits and commas is a flat list.
+    """
+    written = [bytes(_raw(one)) for one in found]
+    together = b"".join(written)
+    if together.translate(None, _TIME) != b"[]" * len(written) or _TOO_LONG in together.translate(_ZEROS):
+        raise msgspec.ValidationError("token times must be whole numbers - at `$.event.tokens`")
+    for one, times in zip(found, written, strict=True):
+        first = int(times[1 : times.find(b",")]) / 1e6 if len(times) > 2 else None
+        _keep(one, "ttft", None if first is None else one.sent + first - one.scheduled)
 
 
 def requests(lines: Sequence[Line]) -> list[StoredRequest]:
     """Those lines' events that are requests."""
     return [event for line in lines if isinstance(event := line.event, StoredRequest)]
-
-
-def _is_sound(line: Line) -> bool:
-    return not isinstance(line.event, StoredRequest) or line.event.is_sound()

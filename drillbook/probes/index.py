@@ -88,12 +88,21 @@ class Indexed(History):
         """The end of the observation, after which drillbook itself changes things: the beginning of undo."""
         return self.spans[Phase.UNDO].start if Phase.UNDO in self.spans else self.end
 
-    @cached_property
+    @property
     def users(self) -> list[RequestRecord]:
         """The load's requests in the order of their moments."""
+        return self._in_order[0]
+
+    @property
+    def moments(self) -> list[float]:
+        return self._in_order[1]
+
+    @cached_property
+    def _in_order(self) -> tuple[list[RequestRecord], list[float]]:
         found = [request for request in self.requests if request.stream is Stream.LOAD]
         moments = self._moments(found)
-        return [found[place] for place in sorted(range(len(found)), key=moments.__getitem__)]
+        places = sorted(range(len(found)), key=moments.__getitem__)
+        return [found[place] for place in places], [moments[place] for place in places]
 
     def moment(self, request: RequestRecord) -> float:
         """When a request counts, monotonic seconds."""
@@ -106,10 +115,6 @@ class Indexed(History):
         if injected is None:
             return [request.scheduled for request in requests]
         return [injected if one.scheduled < injected < one.end else one.scheduled for one in requests]
-
-    @cached_property
-    def moments(self) -> list[float]:
-        return self._moments(self.users)
 
     def within(self, window: Span) -> tuple[int, int]:
         """The users' requests of a window, as a slice."""

@@ -160,7 +160,7 @@ class _Return:
     def __init__(self, index: Indexed) -> None:
         self._index = index
         self._good = list(accumulate(index.good, initial=0))
-        self._known = list(accumulate((outcome is not Outcome.UNKNOWN for outcome in index.outcomes), initial=0))
+        self._known = list(accumulate([outcome is not Outcome.UNKNOWN for outcome in index.outcomes], initial=0))
         self._seen_until = index.moments[-1] if index.moments else 0.0
 
     def after(self, place: int, last: int, since: float) -> int | None:
