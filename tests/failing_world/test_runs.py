@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import threading
-import time
+from collections.abc import Iterator
 
 import pytest
 from drill_bench import DRILLBOOK, HANG, Running, until
@@ -62,9 +63,11 @@ def test_a_slow_api_server_whose_watches_are_closed_spoils_nothing(bench):
     bench.proxy.fault = lambda method, path: Delay(0.3) if method != "GET" and "exec" not in path else None
     running = bench.start_through(bench.experiment(HANG | {"for": "2s"}, observe="5s"))
     running.reaches("baseline")
-    while running.process.poll() is None:
+    for _ in range(180):
         bench.proxy.close_watches()
-        time.sleep(0.5)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            running.process.wait(0.5)
+            break
     code, out, err = running.end()
     assert code == 0, out + err
     assert "run completed, undo clean" in out
@@ -124,26 +127,34 @@ def test_a_closed_terminal_ends_the_run_after_the_undo(bench):
     command = ["setsid", "--ctty", *DRILLBOOK, "run", str(experiment), *where]
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
-    reader = threading.Thread(target=_read_to_the_end, args=(ours,))
-    reader.start()
     running = Running(process, bench.runs)
-    running.fault_is("bit")
+    with _somebody_reads(ours):
+        running.fault_is("bit")
     os.close(ours)
     assert process.wait(90) == 130
-    reader.join()
     assert bench.stopped() == 0
     assert bench.records() == []
     told = judged(bench, running.folder)
     assert (told["status"], told["undo"]) == ("interrupted", "clean")
 
 
-def _read_to_the_end(terminal: int) -> None:
-    os.set_blocking(terminal, False)
-    with contextlib.suppress(OSError):
-        while True:
-            with contextlib.suppress(BlockingIOError):
+@contextlib.contextmanager
+def _somebody_reads(terminal: int) -> Iterator[None]:
+    enough, told = os.pipe()
+
+    def read() -> None:
+        with contextlib.suppress(OSError):  # EIO: the runner has ended, which its exit code tells
+            while enough not in select.select([terminal, enough], [], [])[0]:
                 os.read(terminal, 1 << 16)
-            time.sleep(0.02)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        yield
+    finally:
+        os.close(told)
+        reader.join()
+        os.close(enough)
 
 
 def test_a_disk_that_is_full_before_the_fault_breaks_nothing(bench, small_disk):
