@@ -8,6 +8,8 @@ from collections.abc import Callable
 from drillbook import clock
 from drillbook.errors import UnsupportedError
 from drillbook.faults.fault import Bite
+from drillbook.model.experiment import Step
+from drillbook.model.plan import BlastRadius, PlannedFault
 from drillbook.targets.target import Target
 from drillbook.targets.traffic import Traffic
 
@@ -24,6 +26,24 @@ def traffic_of(target: Target) -> Traffic:
     if target.traffic is None:
         raise UnsupportedError("there is no load of drillbook whose rate could change", hint="use `drillbook run`")
     return target.traffic
+
+
+async def plan(step: Step, index: int, target: Target, *, summary: str, undo_summary: str) -> PlannedFault:
+    """The plan of a step that touches nothing of the target. Its options are the keys that the step has of its own."""
+    own = [name for name in type(step).model_fields if name not in Step.model_fields]
+    return PlannedFault(
+        id=f"{index}-{step.fault}",
+        fault=step.fault,
+        at=step.at,
+        hold=step.for_,
+        summary=summary,
+        targets=(),
+        calls=(),
+        undo=(),
+        undo_summary=f"{undo_summary}; nothing of the target was touched",
+        radius=BlastRadius(pods=0, gpus=0, role_total=len(await target.pods("engine")), capacity_left=1.0),
+        options={name: getattr(step, name) for name in own},
+    )
 
 
 async def until(

@@ -12,7 +12,7 @@ from drillbook.faults import arrivals
 from drillbook.faults.arrivals import traffic_of
 from drillbook.faults.fault import Bite, Draw, Fault, Injected, Record
 from drillbook.model.experiment import Rate, Step
-from drillbook.model.plan import BlastRadius, PlannedFault
+from drillbook.model.plan import PlannedFault
 from drillbook.targets.target import Target
 
 
@@ -32,19 +32,8 @@ class LoadSurge:
     step = LoadSurgeStep
 
     async def plan(self, step: LoadSurgeStep, index: int, target: Target, draw: Draw) -> PlannedFault:
-        return PlannedFault(
-            id=f"{index}-{self.name}",
-            fault=self.name,
-            at=step.at,
-            hold=step.for_,
-            summary=f"let {step.rate:g} requests arrive a second",
-            targets=(),
-            calls=(),
-            undo=(),
-            undo_summary="the load's own rate again; nothing of the target was touched",
-            radius=BlastRadius(pods=0, gpus=0, role_total=len(await target.pods("engine")), capacity_left=1.0),
-            options={"rate": step.rate},
-        )
+        summary = f"let {step.rate:g} requests arrive a second"
+        return await arrivals.plan(step, index, target, summary=summary, undo_summary="the load's own rate again")
 
     async def inject(self, planned: PlannedFault, target: Target, record: Record) -> Injected:
         traffic = traffic_of(target)

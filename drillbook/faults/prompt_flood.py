@@ -12,10 +12,11 @@ from typing import Literal
 from pydantic import Field
 
 from drillbook import clock
+from drillbook.faults import arrivals
 from drillbook.faults.arrivals import LOOK_SECONDS, traffic_of
 from drillbook.faults.fault import Bite, Draw, Fault, Injected, Record
 from drillbook.model.experiment import Duration, Rate, Step
-from drillbook.model.plan import BlastRadius, PlannedFault
+from drillbook.model.plan import PlannedFault
 from drillbook.targets.target import Target
 
 ENOUGH = 3
@@ -45,24 +46,8 @@ class PromptFlood:
 
     async def plan(self, step: PromptFloodStep, index: int, target: Target, draw: Draw) -> PlannedFault:
         words = f"{step.times} texts of the set {step.prompts!r} each, {step.output_tokens} tokens wanted"
-        return PlannedFault(
-            id=f"{index}-{self.name}",
-            fault=self.name,
-            at=step.at,
-            hold=step.for_,
-            summary=f"send {step.rate:g} prompts a second beside the load ({words})",
-            targets=(),
-            calls=(),
-            undo=(),
-            undo_summary="no more of them; nothing of the target was touched",
-            radius=BlastRadius(pods=0, gpus=0, role_total=len(await target.pods("engine")), capacity_left=1.0),
-            options={
-                "rate": step.rate,
-                "prompts": step.prompts,
-                "times": step.times,
-                "output_tokens": step.output_tokens,
-            },
-        )
+        summary = f"send {step.rate:g} prompts a second beside the load ({words})"
+        return await arrivals.plan(step, index, target, summary=summary, undo_summary="no more of them")
 
     async def inject(self, planned: PlannedFault, target: Target, record: Record) -> Injected:
         traffic, options = traffic_of(target), planned.options
