@@ -87,13 +87,14 @@ def find(kind: str, name: str, start: Path | None = None) -> Path:
 
     Raises:
         UsageError: there is none, or several; says which names are close.
+        InvalidFileError: it is a link out of its drillbook.
 
     """
     path = Path(name)
     if path.suffix in KINDS[kind] and (path.exists() or len(path.parts) > 1):
         if not path.is_file():
             raise UsageError(f"there is no file {name}", f"`drillbook list {kind}` shows what there is")
-        return path
+        return within(path)
     known = entries(kind, start)
     wanted = name.removesuffix(path.suffix) if path.suffix in KINDS[kind] else name
     matches = [entry for entry in known if wanted in (entry.name, f"{entry.group}/{entry.name}")]
@@ -104,6 +105,22 @@ def find(kind: str, name: str, start: Path | None = None) -> Path:
         raise UsageError(f"{len(matches)} {kind} are called {name!r}", f"say which: {choices}")
     hint = suggest(name, {entry.name: None for entry in known}) if known else ""
     raise UsageError(f"no {singular(kind)} is called {name!r}", f"{hint}\n`drillbook list {kind}` shows all".strip())
+
+
+def within(path: Path) -> Path:
+    """The path of a file, unless it is a link that leads out of the drillbook that it lies in.
+
+    A checkout of somebody else's would have what lies elsewhere shown, a line of it in each problem, or run.
+
+    Raises:
+        InvalidFileError: it does.
+
+    """
+    root = user_root(Path(os.path.normpath(path.absolute().parent)))
+    if root is not None and path.is_file() and not path.resolve().is_relative_to(root.resolve()):
+        told = Problem(str(path), 1, 0, "this is a link that leads out of the drillbook", "put a copy in its place")
+        raise InvalidFileError.of(path, [told])
+    return path
 
 
 def alert_rules(start: Path | None = None) -> Path:
@@ -171,14 +188,23 @@ def declarations(path: Path) -> dict[str, Dimension]:
 
 
 def _probe_calls(path: Path) -> Iterator[ast.Call]:
+    source = b""
     try:
         with path.open("rb") as file:
-            tree = ast.parse(file.read(_MAX_SOURCE))
+            source = file.read(_MAX_SOURCE)
+        tree = ast.parse(source)
     except SyntaxError as error:
-        problem = Problem(str(path), error.lineno or 0, error.offset or 0, f"this is no Python: {error.msg}")
+        line = error.lineno or source.partition(b"\0")[0].count(b"\n") + 1  # of a NUL Python tells no line
+        problem = Problem(str(path), line, error.offset or 0, f"this is no Python: {error.msg}")
         raise InvalidFileError.of(path, [problem]) from error
-    except (OSError, ValueError, RecursionError, MemoryError) as error:
+    except UnicodeDecodeError as error:
+        problem = Problem(str(path), source[: error.start].count(b"\n") + 1, 0, f"this is not UTF-8: {error.reason}")
+        raise InvalidFileError.of(path, [problem]) from error
+    except (OSError, ValueError) as error:
         raise InvalidFileError.of(path, [Problem(str(path), 0, 0, f"cannot be read: {error}")]) from error
+    except (RecursionError, MemoryError) as error:
+        problem = Problem(str(path), 1, 0, "cannot be read: an expression in it is nested too deeply for Python")
+        raise InvalidFileError.of(path, [problem]) from error
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             for decorator in node.decorator_list:
@@ -205,6 +231,8 @@ def _scan(root: Path, kind: str, *, own: bool) -> Iterator[Entry]:
                 return
             # A link that leads out of the folder would let a checkout show, or later run, what lies elsewhere.
             rules = kind == "playbooks" and path == top / ALERTS
-            if name[0] not in "._" and path.suffix in KINDS[kind] and path.resolve().is_relative_to(home) and not rules:
+            if name[0] in "._" or path.suffix not in KINDS[kind] or rules or not path.is_file():  # a link may be a loop
+                continue
+            if path.resolve().is_relative_to(home):
                 group = here.relative_to(top).as_posix()
                 yield Entry(kind, path.stem, path, "" if group == "." else group, own)

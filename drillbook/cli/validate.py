@@ -84,6 +84,7 @@ def _below(folder: Path) -> list[Path]:
 
 
 def _check(path: Path) -> dict[str, Any]:
+    catalog.within(path)
     if path.suffix == ".py":
         return _probes(path)
     if _is_adversarial(path):
@@ -118,7 +119,8 @@ def _probes(path: Path) -> dict[str, Any]:
     if taken := [name for name in names if name in PROBES]:
         message = f"drillbook has a probe of this name already: {', '.join(taken)}"
         hint = "give yours another name; `drillbook list probes` shows those that are taken"
-        raise InvalidFileError.of(path, [Problem(str(path), 0, 0, message, hint)])
+        before, _, _ = path.read_text(encoding="utf-8", errors="replace").partition(taken[0])
+        raise InvalidFileError.of(path, [Problem(str(path), before.count("\n") + 1, 0, message, hint)])
     return {"file": str(path), "probes": names, "summary": f"probes {', '.join(names)}" if names else "no probes"}
 
 

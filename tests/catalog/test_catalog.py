@@ -72,6 +72,30 @@ def test_a_link_out_of_the_folder_is_not_there(book):
     assert "kept" in names
 
 
+@pytest.mark.parametrize("linked", ["file", "folder"])
+def test_a_path_that_is_a_link_out_of_its_drillbook_is_refused_and_nothing_of_it_shown(book, linked):
+    secret = book.parent / "elsewhere" / "secret.yaml"
+    secret.parent.mkdir()
+    secret.write_text("token: hush-hush\n")
+    place = book / "experiments" / "stolen" / "secret.yaml"
+    if linked == "file":
+        place.parent.mkdir()
+        place.symlink_to(secret)
+    else:
+        place.parent.symlink_to(secret.parent)
+    with pytest.raises(InvalidFileError) as caught:
+        catalog.find("experiments", str(place))
+    assert "a link that leads out of the drillbook" in str(caught.value.problems[0])
+    assert "hush" not in str(caught.value.problems[0])
+    assert catalog.find("experiments", str(secret)) == secret
+    assert catalog.find("experiments", "experiments/../../elsewhere/secret.yaml").is_file()
+
+
+def test_a_link_to_itself_is_passed_over(book):
+    (book / "experiments" / "loop.yaml").symlink_to("loop.yaml")
+    assert "loop" not in {entry.name for entry in catalog.entries("experiments")}
+
+
 def test_probes_are_read_off_their_decorators(book):
     (book / "probes" / "more.py").write_text(
         "import drillbook.probes as p\n\n"

@@ -27,7 +27,7 @@ that reads as crashed. A bug is told by its word."""
 def book(tmp_path, monkeypatch) -> Path:
     """A drillbook around the working directory, with something to steal beside it."""
     home = tmp_path / "book"
-    for kind in ("experiments/x", "probes", "playbooks", "adversarial", "runs/x"):
+    for kind in ("experiments/x", "probes", "playbooks", "adversarial/signals", "runs/x"):
         (home / kind).mkdir(parents=True)
     (tmp_path / "planted.jsonl").write_text(broken_files.SECRET)
     monkeypatch.setenv("DRILLBOOK_TEST_SECRET", broken_files.SECRET)
@@ -43,7 +43,8 @@ def put(book: Path, broken: Broken) -> Path:
     path = book / broken.path
     if broken.kind == "journal":
         path.mkdir()
-        (path / "journal.jsonl").write_bytes(broken.data)
+        for name, data in (broken_files.whole_journal() | {"journal.jsonl": broken.data}).items():
+            (path / name).write_bytes(data)
     elif broken.link:
         path.symlink_to(broken.link)
     else:
@@ -63,13 +64,17 @@ def complaint(book: Path, broken: Broken) -> str:
         commands.append(["export", shown])
     results = [invoke(*command) for command in commands]
     took = time.process_time() - began
-    for result in results:
+    for command, result in zip(commands, results, strict=True):
         output = result.output
         if result.exit_code not in (JUDGED if broken.kind == "journal" else {0, 2}):
             return f"exit code {result.exit_code}: {output[-600:]}"
-        if broken.certain and result.exit_code != 2:
+        if broken.kind == "journal":
+            if broken.certain and result.exit_code == 0 and command[0] == "check":
+                return f"a damaged journal is held: {output[-300:]}"
+        elif broken.certain and result.exit_code != 2:
             return f"exit code {result.exit_code} of a file that is no good: {output[-300:]}"
-        if result.exit_code == 2 and broken.kind != "journal" and not re.search(rf"{re.escape(shown)}(:\d+)?", output):
+        place = re.escape(shown) + ("" if broken.whole or broken.kind == "journal" else r":\d+")
+        if result.exit_code == 2 and not re.search(place, output):
             return f"no place told: {output[-600:]}"
         for word in ("Traceback", "bug:", broken_files.SECRET, "\x1b", "\0"):
             if word in output:
@@ -97,15 +102,22 @@ def attempt(book: Path, count: int, seed: int) -> tuple[list[str], Counter[str]]
     return problems, kinds
 
 
+def test_the_journal_that_is_broken_in_every_way_is_held_while_it_is_whole(book):
+    whole = broken_files.whole_journal()["journal.jsonl"]
+    put(book, broken_files.Broken("journal", "runs/x/whole", whole, "nothing", certain=False))
+    result = invoke("check", "runs/x/whole")
+    assert result.exit_code == 0, result.output
+
+
 def test_two_hundred_broken_files_are_told_with_their_places(book):
-    problems, kinds = attempt(book, 204, seed=int(os.environ.get("DRILLBOOK_CORPUS_SEED", "1")))
-    assert len(kinds) == 6
+    problems, kinds = attempt(book, 210, seed=int(os.environ.get("DRILLBOOK_CORPUS_SEED", "1")))
+    assert len(kinds) == 7
     assert problems == []
 
 
 @pytest.mark.whole
 def test_five_thousand_broken_files_are_told_with_their_places(book, capsys):
-    problems, kinds = attempt(book, 5004, seed=int(os.environ.get("DRILLBOOK_CORPUS_SEED", "2")))
+    problems, kinds = attempt(book, 5005, seed=int(os.environ.get("DRILLBOOK_CORPUS_SEED", "2")))
     with capsys.disabled():
         sys.stdout.write(f"\n{dict(kinds)}: {len(problems)} problems\n")
     assert problems == []

@@ -11,7 +11,7 @@ import itertools
 import json
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -25,6 +25,9 @@ SECRET = "planted-secret-d41d8cd98f"
 """What stands in ``planted.jsonl`` beside the drillbook, and in the environment."""
 SCRIPT = "<script>planted()</script>"
 ESCAPE = "\x1b]0;planted\x07"
+
+LINKS = ("/etc/passwd", "/proc/self/environ", "/dev/zero", "nowhere")
+"""Where links of a folder lead out of it, or nowhere; beside these to ``planted.jsonl`` and to themselves."""
 
 Change = Callable[[bytes, random.Random], bytes]
 
@@ -40,6 +43,8 @@ class Broken:
     certain: bool
     link: str = ""
     """The file is a symbolic link to this, and ``data`` is none of it."""
+    whole: bool = False
+    """What is wrong is the whole file: no line is to be told."""
 
 
 def corpus(count: int, seed: int) -> Iterator[Broken]:
@@ -47,7 +52,12 @@ def corpus(count: int, seed: int) -> Iterator[Broken]:
     kinds = list(_MAKERS)
     for number in range(count):
         chance = random.Random(f"{seed} {number}")
-        yield _MAKERS[kinds[number % len(kinds)]](number, chance)
+        broken = _MAKERS[kinds[number % len(kinds)]](number, chance)
+        if broken.kind != "journal" and chance.random() < 0.05:
+            up = "../" * broken.path.count("/")
+            target = chance.choice((*LINKS, f"{up}../planted.jsonl", Path(broken.path).name))
+            broken = replace(broken, data=b"", broken=f"link to {target}", certain=True, whole=True, link=target)
+        yield broken
 
 
 # -- what is done to bytes ---------------------------------------------------------------------------------------------
@@ -202,6 +212,9 @@ SURE: tuple[Change, ...] = (
 )  # fmt: skip
 
 
+WHOLE = ("huge", "nothing")
+"""Breaks of which no line is to blame."""
+
 # -- the kinds ---------------------------------------------------------------------------------------------------------
 
 
@@ -239,11 +252,8 @@ def experiment(number: int, chance: random.Random) -> Broken:
         rows = [row for row in data.decode().split("\n") if not row.startswith(f"{line.partition(':')[0]}:")]
         # what stood under the key that is gone is left hanging: wrong twice
         return Broken("experiment", f"experiments/x/e{number}.yaml", "\n".join([*rows, line, ""]).encode(), key, False)
-    if chance.random() < 0.05:
-        target = chance.choice(("/etc/passwd", "/proc/self/environ", "/dev/zero", "nowhere", f"e{number}.yaml"))
-        return Broken("experiment", f"experiments/x/e{number}.yaml", b"", f"link to {target}", True, target)
     found, how, certain = _yaml(data, chance)
-    return Broken("experiment", f"experiments/x/e{number}.yaml", found, how, certain)
+    return Broken("experiment", f"experiments/x/e{number}.yaml", found, how, certain, whole=how in WHOLE)
 
 
 TEMPLATES = (
@@ -268,7 +278,16 @@ def playbook(number: int, chance: random.Random) -> Broken:
         rows[at] = f"title: {json.dumps(template)}"
         return Broken("playbook", f"playbooks/p{number}.yaml", "\n".join(rows).encode(), template, True)
     found, how, certain = _yaml(data, chance)
-    return Broken("playbook", f"playbooks/p{number}.yaml", found, how, certain)
+    return Broken("playbook", f"playbooks/p{number}.yaml", found, how, certain, whole=how in WHOLE)
+
+
+def plan(number: int, chance: random.Random) -> Broken:
+    """A plan of attacks, or what tells a guardrail's way of saying no."""
+    signals = chance.random() < 0.4
+    data = chance.choice(_shipped("adversarial/signals/*.yaml" if signals else "adversarial/*.yaml"))
+    found, how, certain = _yaml(data, chance)
+    path = f"adversarial/{'signals/' * signals}p{number}.yaml"
+    return Broken("plan", path, found, how, certain, whole=how in WHOLE)
 
 
 PYTHON = (
@@ -392,18 +411,31 @@ def pack(number: int, chance: random.Random) -> Broken:
             rows[at] = b"x" + noise(b"", chance).replace(b"\n", b" ")
         case "nothing":
             rows = [b""]
-    return Broken("pack", f"adversarial/p{number}.jsonl", b"\n".join(rows) + b"\n", how, how != "value")
+    data = b"\n".join(rows) + b"\n"
+    return Broken("pack", f"adversarial/p{number}.jsonl", data, how, how != "value", whole=how in WHOLE)
 
 
 @cache
-def _journal() -> bytes:
-    run = histories.drill()
-    rows = [msgspec.json.encode(one) for one in run.lines if one.writer == "runner"]
-    return b"\n".join(rows) + b"\n"
+def _journal() -> tuple[bytes, dict[str, bytes]]:
+    """The control log of a run that held, and the files beside it, each with one writer."""
+    run = histories.Run(expect=["goodput >= 50%"]).start().pods().inject().load(end=13).health(end=13).end(12, settle=1)
+    for one in run.requests:
+        run.add(one.sent - histories.ZERO, one, "requests-1")
+    files: dict[str, list[bytes]] = {}
+    for line in run.lines:
+        files.setdefault(line.writer, []).append(msgspec.json.encode(line) + b"\n")
+    control = b"".join(files.pop("runner"))
+    return control, {f"{writer}.jsonl": b"".join(rows) for writer, rows in files.items()}
+
+
+def whole_journal() -> dict[str, bytes]:
+    """The files of a run that held, by name: without those beside the control log nothing could be held at all."""
+    control, beside = _journal()
+    return beside | {"journal.jsonl": control}
 
 
 def journal(number: int, chance: random.Random) -> Broken:
-    data = _journal()
+    data, _ = _journal()
     if chance.random() < 0.4:
         rows = data.split(b"\n")
         at = chance.randrange(len(rows) - 1)
@@ -416,7 +448,9 @@ def journal(number: int, chance: random.Random) -> Broken:
         rows[at] = json.dumps(line).encode()
         return Broken("journal", f"runs/x/{number}", b"\n".join(rows), f"{key} = {new!r:.30}", False)
     change = chance.choice((cut, flip, swap_lines, lose_line, nul, not_utf8, noise, escape, huge, nothing))
-    return Broken("journal", f"runs/x/{number}", change(data, chance), change.__name__, False)
+    found = change(data, chance)
+    certain = change is not flip and found not in (data, data[:-1])  # a last line may lack its newline
+    return Broken("journal", f"runs/x/{number}", found, change.__name__, certain)
 
 
 _MAKERS: dict[str, Callable[[int, random.Random], Broken]] = {
@@ -425,5 +459,6 @@ _MAKERS: dict[str, Callable[[int, random.Random], Broken]] = {
     "probe": probe,
     "chaostoolkit": chaostoolkit,
     "pack": pack,
+    "plan": plan,
     "journal": journal,
 }

@@ -11,6 +11,7 @@ from faulty_proxy import Delay, FaultyProxy
 
 from drillbook import clock
 
+YEAR = 365 * 86_400
 CLOCK = """
 import os, pathlib, time
 real, step = time.time, pathlib.Path(os.environ["DRILLBOOK_TEST_STEP"])
@@ -35,14 +36,15 @@ async def test_a_clock_that_is_set_back_or_ahead_under_runner_and_watchdog_undoe
             while not (await kube.get(lease))["spec"]["renewTime"].startswith(year):
                 await asyncio.sleep(0.05)
 
-    for seconds, year in ((-20 * 365 * 86_400, "200"), (20 * 365 * 86_400, "204")):
-        step.write_text(str(seconds))
-        await renewed_in(year)
-        began = clock.monotonic()
-        while clock.monotonic() - began < 2.2:  # longer than the heartbeat
-            assert await runner.field() == "new"
-            await asyncio.sleep(0.1)
-    step.write_text("-1e8")
+    step.write_text(str(20 * YEAR))
+    await renewed_in("204")
+    began = clock.monotonic()
+    while clock.monotonic() - began < 2.2:  # longer than the heartbeat
+        assert await runner.field() == "new"
+        await asyncio.sleep(0.1)
+    step.write_text(str(-20 * YEAR))
+    await renewed_in("200")
+    assert await runner.field() == "new"
     await runner.kill()
     await runner.undone()
     await runner.watchdog_left()
