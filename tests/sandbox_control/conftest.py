@@ -98,6 +98,15 @@ class Api:
             await asyncio.sleep(0.005)
         return found
 
+    async def until_it(self, path: str, test: Callable[[Any], Any]) -> Any:
+        """The object at ``path``, once ``test`` holds of it."""
+
+        async def look() -> Any:
+            found = await self.get(path)
+            return test(found) and found
+
+        return await self.until(look)
+
 
 class Kubelet:
     """Registers nodes, makes assigned pods run, and confirms deletions. ``judge`` may say what becomes of a pod."""

@@ -3,6 +3,7 @@
 import pytest
 
 GROUP = "/apis/argoproj.io/v1alpha1/namespaces/default"
+ENGINE = f"{GROUP}/rollouts/engine"
 SERVICES = "/api/v1/namespaces/default/services"
 HASH = "rollouts-pod-template-hash"
 
@@ -24,20 +25,12 @@ async def make(api, kubelet, make_deployment):
         said = {"activeService": "active", "previewService": "preview", "prePromotionAnalysis": analysis}
         made = make_deployment("engine", 2, strategy={"blueGreen": said | strategy})
         await api.post(f"{GROUP}/rollouts", made | {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout"})
-        before = await until(api, lambda found: phase(found) == "Healthy")
+        before = await api.until_it(ENGINE, lambda found: phase(found) == "Healthy")
         container = before["spec"]["template"]["spec"]["containers"][0] | {"image": "sim:2"}
-        await api.patch(f"{GROUP}/rollouts/engine", {"spec": {"template": {"spec": {"containers": [container]}}}})
+        await api.patch(ENGINE, {"spec": {"template": {"spec": {"containers": [container]}}}})
         return before["status"]["stableRS"]
 
     return making
-
-
-async def until(api, test):
-    async def look():
-        found = await api.get(f"{GROUP}/rollouts/engine")
-        return test(found) and found
-
-    return await api.until(look)
 
 
 def phase(found):
@@ -57,29 +50,29 @@ async def selected(api, service):
 
 async def test_a_good_revision_gets_all_users_at_once_and_the_former_stays_for_its_delay(api, make):
     former = await make("succeeded", scaleDownDelaySeconds=3)
-    found = await until(api, lambda found: found["status"].get("stableRS") != former)
+    found = await api.until_it(ENGINE, lambda found: found["status"].get("stableRS") != former)
     assert await images(api) == ["sim:1", "sim:1", "sim:2", "sim:2"]
-    await until(api, lambda found: found["status"]["blueGreen"]["activeSelector"] != former)
+    await api.until_it(ENGINE, lambda found: found["status"]["blueGreen"]["activeSelector"] != former)
     assert await selected(api, "active") == found["status"]["stableRS"]
-    await until(api, lambda found: phase(found) == "Healthy" and found["status"]["replicas"] == 2)
+    await api.until_it(ENGINE, lambda found: phase(found) == "Healthy" and found["status"]["replicas"] == 2)
     assert await images(api) == ["sim:2", "sim:2"]
 
 
 async def test_a_revision_whose_suite_fails_gets_no_user_and_goes(api, make):
     former = await make("failed", abortScaleDownDelaySeconds=2)
-    found = await until(api, lambda found: found["status"].get("abort"))
+    found = await api.until_it(ENGINE, lambda found: found["status"].get("abort"))
     assert "'safety' assessed Failed" in found["status"]["message"]
     assert found["status"]["blueGreen"]["prePromotionAnalysisRunStatus"]["status"] == "Failed"
     assert await selected(api, "active") == former
     assert await selected(api, "preview") != former
-    await until(api, lambda found: found["status"]["replicas"] == 2)
+    await api.until_it(ENGINE, lambda found: found["status"]["replicas"] == 2)
     assert await images(api) == ["sim:1", "sim:1"]
 
 
 async def test_without_auto_promotion_somebody_has_to_say_so(api, make):
     former = await make("succeeded", autoPromotionEnabled=False)
-    found = await until(api, lambda found: phase(found) == "Paused")
+    found = await api.until_it(ENGINE, lambda found: phase(found) == "Paused")
     assert found["status"]["pauseConditions"][0]["reason"] == "BlueGreenPause"
     assert await selected(api, "active") == former
     await api.patch(f"{GROUP}/rollouts/engine/status", {"status": {"pauseConditions": None}})
-    await until(api, lambda found: found["status"]["blueGreen"]["activeSelector"] != former)
+    await api.until_it(ENGINE, lambda found: found["status"]["blueGreen"]["activeSelector"] != former)

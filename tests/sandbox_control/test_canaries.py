@@ -53,13 +53,12 @@ async def rollout(api, kubelet, make_deployment, answer):
 
 
 async def phase(api, wanted, revision):
-    async def test():
-        found = await api.get(f"{ROLLOUTS}/engine")
+    def test(found):
         notes = found["metadata"].get("annotations", {})
         seen = found.get("status", {}).get("phase")
-        return notes.get("rollout.argoproj.io/revision") == revision and seen == wanted and found
+        return notes.get("rollout.argoproj.io/revision") == revision and seen == wanted
 
-    return await api.until(test)
+    return await api.until_it(f"{ROLLOUTS}/engine", test)
 
 
 async def release(api, image, **spec):
