@@ -110,17 +110,23 @@ def find(kind: str, name: str, start: Path | None = None) -> Path:
 def within(path: Path) -> Path:
     """The path of a file, unless it is a link that leads out of the drillbook that it lies in.
 
-    A checkout of somebody else's would have what lies elsewhere shown, a line of it in each problem, or run.
-
     Raises:
         InvalidFileError: it does.
 
     """
-    root = user_root(Path(os.path.normpath(path.absolute().parent)))
-    if root is not None and path.is_file() and not path.resolve().is_relative_to(root.resolve()):
+    if leads_out(path):
         told = Problem(str(path), 1, 0, "this is a link that leads out of the drillbook", "put a copy in its place")
         raise InvalidFileError.of(path, [told])
     return path
+
+
+def leads_out(path: Path, start: Path | None = None) -> bool:
+    """Whether a file is elsewhere than in the drillbook that ``start`` (its own folder) lies in, if it does in one.
+
+    A checkout of somebody else's would have what lies elsewhere shown, a line of it in each problem, or sent.
+    """
+    root = user_root(Path(os.path.normpath((start or path.parent).absolute())))
+    return root is not None and path.is_file() and not path.resolve().is_relative_to(root.resolve())
 
 
 def alert_rules(start: Path | None = None) -> Path:

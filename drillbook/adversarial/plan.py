@@ -84,13 +84,15 @@ def find(name: str, beside: Path | None = None) -> Path:
     """The file of a plan: a name, or a YAML file relative to ``beside``.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, or it lies outside the drillbook of the file that names it.
 
     """
     if name.endswith((".yaml", ".yml")):
         path = (beside or Path()) / name
         if not path.is_file():
             raise UsageError(f"there is no plan at {path}", "`drillbook list plans` shows what there is")
+        if catalog.leads_out(path, beside):
+            raise UsageError(f"{path} leads out of the drillbook", "put a copy into it, and name that")
         return path
     known = {entry.name: entry.path for entry in reversed(entries(beside))}
     if name not in known:

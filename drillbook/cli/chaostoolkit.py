@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from drillbook import catalog
 from drillbook.cli import output
 from drillbook.cli.output import say
 from drillbook.cli.where import Where
@@ -20,10 +21,16 @@ if TYPE_CHECKING:  # only for those who run one
 
 
 def experiment_at(name: str) -> Path | None:
-    """The path, where ``name`` is that of a Chaos Toolkit experiment; drillbook's own are not looked at twice."""
+    """The path, where ``name`` is that of a Chaos Toolkit experiment; drillbook's own are not looked at twice.
+
+    Raises:
+        InvalidFileError: it is a link out of its drillbook.
+
+    """
     path = Path(name)
     if path.suffix not in (".json", ".yaml", ".yml") or not path.is_file():
         return None
+    catalog.within(path)
     from drillbook.chaostoolkit.load import is_chaos_toolkit
 
     return path if is_chaos_toolkit(path) else None

@@ -119,6 +119,21 @@ def test_an_unknown_pack_is_told_at_its_place_with_the_nearest_name(tmp_path):
     assert "canary" in str(error.value.problems[0])
 
 
+@pytest.mark.parametrize("pack", ["../../elsewhere.jsonl", "{tmp}/elsewhere.jsonl", "link.jsonl"])
+def test_a_plan_names_no_pack_outside_of_its_drillbook(tmp_path, pack):
+    (tmp_path / "elsewhere.jsonl").write_text("hush-hush")
+    book = tmp_path / "book"
+    for kind in ("experiments", "adversarial"):
+        (book / kind).mkdir(parents=True)
+    (book / "adversarial" / "link.jsonl").symlink_to(tmp_path / "elsewhere.jsonl")
+    path = book / "adversarial" / "p.yaml"
+    path.write_text(f"title: t\nparts:\n  - pack: {pack.format(tmp=tmp_path)}\n")
+    with pytest.raises(InvalidFileError) as error:
+        plan.read(path)
+    assert error.value.problems[0].line == 3
+    assert "leads out of the drillbook" in str(error.value.problems[0])
+
+
 def test_a_plan_by_itself_has_no_phases(tmp_path):
     path = tmp_path / "p.yaml"
     path.write_text("title: t\nparts: [{pack: canary}]\nexpect: [guardrail.leaks == 0 during inject]\n")
