@@ -29,7 +29,7 @@ REQUIREMENTS = {
 }
 
 
-WHOLE = ("attack", "ecosystem", "failing_world")
+WHOLE = ("ecosystem", "failing_world")
 """Folders whose tests run whole drills, or others' tools, again and again: minutes, not seconds (`make test-whole`)."""
 
 
