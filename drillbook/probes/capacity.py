@@ -47,9 +47,14 @@ class Steps:
         return self.values[first : bisect_left(self.times, window.end)]
 
 
+def is_leaving(event: ObjectChanged) -> bool:
+    """A pod that is gone or going."""
+    return event.change == "deleted" or bool(event.summary.get("deleting"))
+
+
 def is_ready(event: ObjectChanged) -> bool:
     """A pod that serves: Ready, and neither gone nor going."""
-    return event.change != "deleted" and bool(event.summary.get("ready")) and not event.summary.get("deleting")
+    return bool(event.summary.get("ready")) and not is_leaving(event)
 
 
 def role_pods(history: History, roles: frozenset[str]) -> Iterator[tuple[float, ObjectChanged]]:

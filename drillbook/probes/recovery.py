@@ -11,7 +11,7 @@ from itertools import pairwise
 from drillbook.model.events import ObjectChanged
 from drillbook.model.judgement import RecoveryPart
 from drillbook.model.request import Outcome
-from drillbook.probes.capacity import ENGINE_ROLES, is_ready, role_pods
+from drillbook.probes.capacity import ENGINE_ROLES, is_leaving, is_ready, role_pods
 from drillbook.probes.index import Indexed
 from drillbook.probes.names import ITERATIONS
 from drillbook.probes.suffering import first_token, outages
@@ -50,7 +50,7 @@ def recovery(index: Indexed, injected: float, mitigated: float | None) -> tuple[
     )
     newcomers = [pod for pod in sorted(seen, key=lambda pod: pod.born) if pod.born >= injected and is_new(pod)]
     for moment, victim in lost:
-        gone = victim.first(injected, lambda event: event.change == "deleted" or bool(event.summary.get("deleting")))
+        gone = victim.first(injected, is_leaving)
         # One that came long before the loss was no replacement: an autoscaler makes pods too, and takes them away.
         heirs = [pod for pod in newcomers if pod.born >= moment - LEAD and pod is not victim]
         if gone is None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from drillbook.model.events import FaultChanged, FaultState, ObjectChanged
 from drillbook.model.history import Span
 from drillbook.probes import recovery
-from drillbook.probes.capacity import ENGINE_ROLES, Steps, desired, is_ready, role_pods
+from drillbook.probes.capacity import ENGINE_ROLES, Steps, desired, is_leaving, is_ready, role_pods
 from drillbook.probes.index import Indexed
 
 FAULT = "bad-rollout"
@@ -78,6 +78,19 @@ def began(index: Indexed) -> float | None:
                 moments.append(turned)
                 break
     return min(moments, default=None)
+
+
+def taken_away(index: Indexed) -> dict[str, float]:
+    """By name, when each pod left that the run's own rollout replaced or took back, as every rollout does."""
+    return index.once("taken away by the rollout", lambda: _taken_away(index))
+
+
+def _taken_away(index: Indexed) -> dict[str, float]:
+    faults = index.plan.faults if index.plan else ()
+    start = began(index) if any(fault.fault == FAULT for fault in faults) else None
+    struck = {ref.uid for fault in faults for ref in fault.targets}
+    rows = [] if start is None else [(pod, pod.first(start, is_leaving)) for pod in pods(index)]
+    return {pod.name: left for pod, left in rows if left is not None and pod.uid not in struck}
 
 
 def templates(index: Indexed) -> Iterator[tuple[str, float, str]]:

@@ -1,7 +1,8 @@
 """The health signals that an operator would have watched: which were green when, and which was the first to turn.
 
 Signals are the polls of ``/health`` (of each engine and of the endpoint), the readiness of engine pods, alerts, and
-custom probes that read 0 as long as all is well.
+custom probes that read 0 as long as all is well. What a pod says once the run's own rollout takes it away is none: that
+is how every rollout goes, and the good ones page nobody.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 
 from drillbook.model.events import ObjectChanged, Observed
 from drillbook.model.history import Span
-from drillbook.probes import alerts
+from drillbook.probes import alerts, revisions
 from drillbook.probes.capacity import engine_pods, is_ready, short_of_capacity
 from drillbook.probes.index import Indexed
 
@@ -60,6 +61,7 @@ def is_signal(probe: str, series: Sequence[tuple[float, Observed]]) -> bool:
 
 
 def _polls(index: Indexed, since: float) -> Iterable[Turn]:
+    left = revisions.taken_away(index)
     for probe, series in index.observed.items():
         if not is_signal(probe, series):
             continue
@@ -71,20 +73,23 @@ def _polls(index: Indexed, since: float) -> Iterable[Turn]:
             was = last.get(name)
             fine = event.value == good
             asked = moment - event.took
-            if moment >= since and not fine and was is not None and was[1] and (probe == "health" or name not in noisy):
+            counts = since <= moment < left.get(name, float("inf"))
+            if counts and not fine and was is not None and was[1] and (probe == "health" or name not in noisy):
                 # a custom probe that was never at rest before the fault has no resting value to turn from
                 yield Turn(moment, moment - max(was[0], since), f"{probe} {name}".strip())
             last[name] = asked, fine
 
 
 def _pods(index: Indexed, since: float) -> Iterable[Turn]:
+    left = revisions.taken_away(index)
     ready: dict[str, bool] = {}
     restarts: dict[str, int] = {}
     for moment, event in engine_pods(index):
         count = int(event.summary.get("restarts") or 0)
-        if moment >= since and ready.get(event.uid) and not is_ready(event):
+        counts = since <= moment < left.get(event.name, float("inf"))
+        if counts and ready.get(event.uid) and not is_ready(event):
             yield Turn(moment, 0.0, f"pod {event.name} {_why(event)}")
-        elif moment >= since and count > restarts.get(event.uid, count):
+        elif counts and count > restarts.get(event.uid, count):
             yield Turn(moment, 0.0, f"pod {event.name} restarted")
         ready[event.uid], restarts[event.uid] = is_ready(event), count
 
@@ -97,11 +102,13 @@ def _why(event: ObjectChanged) -> str:
 
 def _green(index: Indexed) -> list[Span]:
     """Sweeps all signals: green is where at least one is known, and none is red."""
+    left = revisions.taken_away(index)
     changes: list[tuple[float, str, bool | None]] = []
     health: dict[str, list[tuple[float, bool | None]]] = {}
     for moment, event in index.observed.get("health", ()):
         # who never answered is unknown, and holds up no green: headless ranks of an engine have no HTTP at all
-        fine = None if event.value is None else event.value == 1.0
+        known = event.value is not None and moment < left.get(label(event), float("inf"))
+        fine = event.value == 1.0 if known else None
         health.setdefault(f"health {label(event)}", []).append((moment, fine))
     for name, polls in health.items():
         for place, (moment, fine) in enumerate(polls):
@@ -111,7 +118,8 @@ def _green(index: Indexed) -> list[Span]:
                 changes.append((moment + EXPIRY_SECONDS, name, None))
     for moment, pod in engine_pods(index):
         # a pod that is gone for good is no red signal any more; what should replace it is, through the capacity
-        changes.append((moment, f"pod {pod.uid}", None if pod.change == "deleted" else is_ready(pod)))
+        gone = pod.change == "deleted" or moment >= left.get(pod.name, float("inf"))
+        changes.append((moment, f"pod {pod.uid}", None if gone else is_ready(pod)))
     short = short_of_capacity(index)
     changes += [(moment, "capacity", not missing) for moment, missing in zip(short.times, short.values, strict=True)]
     for name, alert in alerts.alerts(index).items():

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from drillbook.model.events import FaultChanged, FaultState, ObjectChanged
-from drillbook.probes.capacity import is_ready
+from drillbook.model.events import FaultChanged, FaultState
+from drillbook.probes.capacity import is_leaving, is_ready
 from drillbook.probes.index import Indexed
 from drillbook.probes.recovery import Pod, is_new, pods
 
@@ -44,7 +44,7 @@ def _struck(index: Indexed) -> list[Struck]:
     hit, undone, seen = _hit(index), _undone(index), pods(index)
     found: list[tuple[float, float, Pod, bool]] = []
     for pod in seen:
-        away = pod.first(start, _leaving)
+        away = pod.first(start, is_leaving)
         if away is not None and away >= index.watched_until:
             away = None
         since = min((moment for moment in (hit.get(pod.uid), away) if moment is not None), default=None)
@@ -69,10 +69,6 @@ def _healed(pod: Pod, since: float, undone: float, *, replaced: bool) -> float:
     if ready is None:
         return math.inf
     return ready if replaced or math.isinf(undone) else max(ready, undone)
-
-
-def _leaving(event: ObjectChanged) -> bool:
-    return event.change == "deleted" or bool(event.summary.get("deleting"))
 
 
 def _born(pod: Pod) -> float:

@@ -17,6 +17,7 @@ from drillbook.probes import alerts
 from drillbook.probes.capacity import engine_pods, short_of_capacity
 from drillbook.probes.index import Indexed
 from drillbook.probes.names import ALERTS
+from drillbook.probes.revisions import taken_away
 from drillbook.probes.signals import EXPIRY_SECONDS, is_signal, label
 from drillbook.reports.clocks import overlap
 from drillbook.reports.heartbeat import heartbeat
@@ -71,11 +72,10 @@ def signals(index: Indexed, clocks: Clocks) -> tuple[Signal, ...]:
     if beats := heartbeat(index):
         readings["heartbeat", "token heartbeat"] = list(beats)
     end = index.relative(index.end)
-    gone = {
-        f"{event.name} /health": index.relative(at) for at, event in engine_pods(index) if event.change == "deleted"
-    }
+    gone = {event.name: at for at, event in engine_pods(index) if event.change == "deleted"} | taken_away(index)
+    ends = {f"{name} /health": index.relative(at) for name, at in gone.items()}
     found = [
-        _signal(kind, name, seen, min(end, gone.get(name, end)), clocks, pending.get(name), looks)
+        _signal(kind, name, seen, min(end, ends.get(name, end)), clocks, pending.get(name), looks)
         for (kind, name), seen in readings.items()
         if kind != "alert" or name in pending or _rests(seen)
     ]

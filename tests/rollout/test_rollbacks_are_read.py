@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from histories import ZERO, Run, served
 from drillbook.model.events import AlertChanged, AlertState, FaultChanged, FaultState, ObjectChanged, Planned
 from drillbook.model.history import Span
 from drillbook.model.undo import ObjectRef
+from drillbook.probes import clocks, signals
 from drillbook.probes.index import Indexed
 from drillbook.probes.registry import PROBES
 from drillbook.reports.rollout import rollout_facts
@@ -30,9 +32,9 @@ def rollout(run: Run, at: float, template: str, **more: Any) -> Run:
     return changed(run, at, "Rollout", "engines", "engine", desired=2, template=template, **more)
 
 
-def began(**experiment: Any) -> Run:
+def began(*others: str, targets: Sequence[str] = (), **experiment: Any) -> Run:
     """Two engines of revision a; b is asked for after 1 s and has one of two replicas ready from 4 s on."""
-    run = Run(**experiment).start([FAULT])
+    run = Run(**experiment).start([FAULT, *others], targets=targets)
     rollout(run, -10, "A")
     for name in ("a1", "a2"):
         run.pod(-10, name, change="present", revision="a")
@@ -120,6 +122,21 @@ def test_a_good_revision_is_promoted_once_the_former_is_gone() -> None:
     run.pod(6, "b2", change="added", revision="b")
     run.pod(7, "a1", ready=False, change="deleted", revision="a")
     assert read(over(run), "promoted").value == pytest.approx(ZERO + 7)
+
+
+def test_pods_that_the_rollout_takes_away_are_no_signal_and_new_ones_that_fail_are() -> None:
+    run = taken_back().health(lambda at: float(at < 4), end=8, replica="a2").health()
+    index = over(run)
+    assert clocks.read(index).detect.at is None
+    assert any(span.start <= ZERO + 4 and span.end >= ZERO + 10 for span in signals.green(index))
+    run = taken_back().pod(8, "b1", revision="b", restarts=1)
+    detect = clocks.read(over(run)).detect
+    assert (detect.at, detect.source) == (pytest.approx(8), "pod b1 restarted")
+
+
+def test_a_pod_that_another_fault_kills_is_a_signal_also_amid_a_rollout() -> None:
+    detect = clocks.read(over(began("1-pod-kill", targets=["a2"]))).detect
+    assert (detect.at, detect.source) == (pytest.approx(4), "pod a2 was deleted")
 
 
 def test_flagger_says_failed_where_argo_says_aborted() -> None:
