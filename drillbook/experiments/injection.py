@@ -13,6 +13,7 @@ from drillbook.model.plan import Plan, PlannedFault
 from drillbook.model.undo import LOAD, EntryState, UndoEntry, UndoOperation
 from drillbook.model.verdict import UndoState
 from drillbook.probes.collectors.evidence import EvidenceKeeper
+from drillbook.targets.answers import UnavailableError
 from drillbook.targets.kube import REQUEST_SECONDS
 from drillbook.targets.target import Target
 from drillbook.undo.record import UndoStore
@@ -102,14 +103,19 @@ class Injector:
         try:
             injected = await FAULTS[fault.fault].inject(fault, self._target, record)
         except (RefusedError, PreflightError) as error:
-            self._striking.discard(fault.id)
+            self._struck(fault, unanswered=isinstance(error, UnavailableError))
             self._tell(fault.id, FaultState.REFUSED, str(error))
             return False
-        self._striking.discard(fault.id)
+        self._struck(fault, unanswered=injected.unanswered)
         self._tell(fault.id, FaultState.INJECTED, injected.detail)
         bite = await FAULTS[fault.fault].verify(fault, injected, self._target, BITE_SECONDS)
         self._tell(fault.id, FaultState.BIT if bite.bit else FaultState.NO_BITE, bite.detail)
         return True
+
+    def _struck(self, fault: PlannedFault, *, unanswered: bool) -> None:
+        self._striking.discard(fault.id)
+        if unanswered:
+            self._landed = clock.monotonic() + REQUEST_SECONDS
 
     async def _undo_one(self, fault: PlannedFault) -> None:
         """The step's own undo. Where it fails it is told, and tried again at the end of the run."""
@@ -141,7 +147,7 @@ class Injector:
                 self._tell(entry.id, FaultState.UNDO_FAILED, told)
 
     async def verify_clean(self) -> UndoState:
-        """Look at everything once more; where a request was cut off in flight, not before it must have landed."""
+        """Look at everything once more; where a request was cut off or not answered, not before it must have landed."""
         if not any(entry.operations for entry in self._store.record.entries):
             return UndoState.NOTHING
         await asyncio.sleep(max(0.0, self._landed - clock.monotonic()))

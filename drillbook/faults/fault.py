@@ -16,6 +16,7 @@ from drillbook.targets.target import Target
 
 Record = Callable[[tuple[UndoOperation, ...]], Awaitable[None]]
 """Writes the undo down, durably, and answers only while injection is allowed (``FencedError`` otherwise)."""
+_NO_ANSWER = "; no answer to"
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,11 @@ class Injected:
     undo: tuple[UndoOperation, ...] = ()
     seen: dict[str, Any] = field(default_factory=dict)
     """What the fault saw just before it struck."""
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether a request of ``strike`` had no answer: it may have been carried out, or may yet be."""
+        return _NO_ANSWER in self.detail
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ async def strike(calls: Iterable[Awaitable[object]]) -> str:
         if isinstance(answer, BaseException) and not isinstance(answer, UnavailableError):
             raise answer
     unanswered = [str(answer) for answer in answers if isinstance(answer, UnavailableError)]
-    return f"; no answer to {len(unanswered)} of {len(answers)} requests: {unanswered[0]}" if unanswered else ""
+    return f"{_NO_ANSWER} {len(unanswered)} of {len(answers)} requests: {unanswered[0]}" if unanswered else ""
 
 
 def unrestored(
