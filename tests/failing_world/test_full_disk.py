@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+import broken_files
 import pytest
 
+from drillbook.cli.drill import tell
+from drillbook.cli.where import Where
 from drillbook.errors import DrillbookError
 from drillbook.experiments import journal
 from drillbook.model.events import Noted, Observed
@@ -62,3 +65,23 @@ def test_what_was_reserved_is_given_back(small_disk):
         control.write(note("one"))
     with (folder / "other").open("wb") as file:
         file.write(bytes(240 * 1024))
+
+
+def test_a_disk_without_room_for_the_reports_takes_nothing_from_the_verdict(small_disk, capsys):
+    """A run that held says so, and that its reports are missing; they are written once there is room."""
+    folder = small_disk(2048) / "runs" / "x" / "whole"
+    folder.mkdir(parents=True)
+    for name, data in broken_files.whole_journal().items():
+        (folder / name).write_bytes(data)
+    before = sorted(path.name for path in folder.iterdir())
+    fill(folder)
+    code = tell(folder, Where(), as_json=False)
+    told = capsys.readouterr()
+    assert code == 70
+    assert "HELD" in told.out
+    assert "No space left" in told.err
+    assert "Traceback" not in told.err
+    (folder / "ballast").unlink()
+    assert sorted(path.name for path in folder.iterdir() if path.stat().st_size) == before
+    assert tell(folder, Where(), as_json=False) == 0
+    assert (folder / "report.html").is_file()
