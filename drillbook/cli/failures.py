@@ -52,7 +52,7 @@ def _carry_out(command: Callable[[], Any]) -> Any:
         tell(error)
         code = error.exit_code
     except Exception as error:  # the last resort: a bug of ours becomes one line, a file and exit code 70
-        if isinstance(error, BrokenPipeError) or (isinstance(error, OSError) and _terminal_is_gone()):
+        if isinstance(error, OSError) and _nobody_hears(error):
             raise
         _bug(error)
         code = Exit.INTERNAL
@@ -82,14 +82,22 @@ def hang_up() -> None:
     mute(*_TERMINALS)
 
 
+def _nobody_hears(error: OSError) -> bool:
+    """Whether it failed for the reader of our output. A pipe to a process of ours breaks with the same error."""
+    return _terminal_is_gone() or (isinstance(error, BrokenPipeError) and _is_closed(1, 2))
+
+
 def _terminal_is_gone() -> bool:
-    """Whether a terminal that we had at the start was closed, as poll(2) tells it; writing there fails with EIO."""
-    if _hung_up:
-        return True
+    """Whether a terminal that we had at the start was closed; writing there fails with EIO."""
+    return _hung_up or _is_closed(*_TERMINALS)
+
+
+def _is_closed(*streams: int) -> bool:
+    """Whether the other end of any of these is closed: a terminal says POLLHUP in poll(2), a pipe POLLERR."""
     looker = select.poll()
-    for stream in _TERMINALS:
-        looker.register(stream, select.POLLHUP)
-    return any(happened & select.POLLHUP for _, happened in looker.poll(0))
+    for stream in streams:
+        looker.register(stream, 0)  # both are told unasked
+    return any(happened & (select.POLLHUP | select.POLLERR) for _, happened in looker.poll(0))
 
 
 def mute(*streams: int) -> None:

@@ -132,6 +132,16 @@ def test_a_bug_is_one_line_and_a_file(capsys, state):
     assert "ZeroDivisionError" in kept.read_text()
 
 
+def test_a_pipe_that_breaks_within_is_a_bug_and_no_reader_who_went_away(capsys):
+    def fail():
+        raise BrokenPipeError("a process of ours has ended")
+
+    with pytest.raises(SystemExit) as left:
+        failures.guard(fail)
+    assert left.value.code == Exit.INTERNAL
+    assert "a process of ours has ended" in capsys.readouterr().err
+
+
 def test_debug_shows_the_traceback_of_a_bug(capsys, monkeypatch):
     monkeypatch.setenv("DRILLBOOK_DEBUG", "1")
 
