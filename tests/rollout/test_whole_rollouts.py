@@ -64,7 +64,7 @@ def drilled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Drill]:
             str(home / "runs"),
         ]
         done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
-        assert done.stdout, done.stderr
+        assert done.stdout, f"exit code {done.returncode}: {done.stderr}"
         told: dict[str, Any] = json.loads(done.stdout)
         assert told["verdict"] == "held", done.stdout + done.stderr
         report: dict[str, Any] = json.loads((Path(told["run"]) / "report.json").read_text())

@@ -34,7 +34,7 @@ def drilled(experiment: str, sandbox: str, runs: Path) -> tuple[dict[str, Any], 
     """The report's facts, and the verdict on each expectation."""
     command = [sys.executable, "-m", "drillbook", "run", str(EXPERIMENTS / experiment), "--sandbox", sandbox]
     done = subprocess.run([*command, "--runs", str(runs), "--json"], capture_output=True, text=True, check=False)
-    assert done.stdout, done.stderr
+    assert done.stdout, f"exit code {done.returncode}: {done.stderr}"
     told: dict[str, Any] = json.loads(done.stdout)
     report: dict[str, Any] = json.loads((Path(told["run"]) / "report.json").read_text())
     return report, {row["expectation"]: row["verdict"] for row in told["findings"] if row["role"] != "validity"}
