@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from pathlib import Path
 
 import click
 
+from drillbook import garbage
 from drillbook.cli import chaostoolkit, output
 
 
@@ -20,8 +20,8 @@ def command(folder: Path, as_json: bool) -> None:
         sys.exit(chaostoolkit.recheck(folder, as_json=as_json))
     from drillbook.experiments import check, journal
 
-    gc.disable()  # one answer, and out: to walk through a million records costs a second, and they hold no cycles
-    judgement = check.judge(journal.read(folder))
+    with garbage.kept():
+        judgement = check.judge(journal.read(folder))
     if as_json:
         click.echo(output.as_json(judgement, folder))
     else:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 from pathlib import Path
 
 import click
 
+from drillbook import garbage
 from drillbook.cli.output import shown
 
 
@@ -25,6 +25,7 @@ def command(folder: Path, formats: tuple[str, ...], *, redact: bool) -> None:
     """Render the reports of the run in folder RUN; its journal is all that is needed."""
     from drillbook import reports
 
-    gc.disable()  # as ``check`` does
-    for path in reports.write(folder, formats=formats or None, redact=redact).values():
+    with garbage.kept():
+        written = reports.write(folder, formats=formats or None, redact=redact)
+    for path in written.values():
         click.echo(shown(path))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import gc
 import mmap
 import os
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from types import TracebackType
 
 import msgspec
 
+from drillbook import garbage
 from drillbook.errors import DrillbookError, UsageError
 from drillbook.experiments import stored
 from drillbook.experiments.reserve import reserve
@@ -188,10 +188,8 @@ def read(folder: Path) -> History:
     if not control.is_file():
         raise UsageError(f"{folder}: no {CONTROL_LOG} here", "name the folder of a run: runs/<experiment>/<time>")
     history = History()
-    collecting = gc.isenabled()
-    gc.disable()  # a million records hold no cycles, and looking for some doubles the time
     counts: dict[str, int] = {}
-    try:
+    with garbage.kept():
         buffered = [path for pattern in (REQUESTS, ATTACKS, UNDO) for path in sorted(folder.glob(pattern))]
         for path in [control, folder / OBSERVATIONS, *buffered]:
             if path.is_file():
@@ -199,9 +197,6 @@ def read(folder: Path) -> History:
         history.lines.sort(key=attrgetter("mono"))
         history.requests.sort(key=attrgetter("scheduled"))
         history.attacks.sort(key=lambda attack: attack.scheduled)
-    finally:
-        if collecting:
-            gc.enable()
     if history.started is None:
         history.damage.append(f"{CONTROL_LOG}: no run-started: it is not known what was run")
     if history.ended is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -11,7 +10,7 @@ from typing import Any, Literal, Self
 import aiohttp
 import msgspec
 
-from drillbook import clock
+from drillbook import clock, garbage
 from drillbook.model.plan import Permission
 from drillbook.model.undo import ObjectRef
 from drillbook.targets import connection as transport
@@ -238,14 +237,8 @@ class Kube:
 
 
 def _decode(answer: bytes) -> Any:
-    """Without the garbage collector, which would walk over all that is there again and again: a third of the time."""
-    pause = gc.isenabled()
-    gc.disable()
-    try:
+    with garbage.kept():  # a third of the time of a long list
         return msgspec.json.decode(answer)
-    finally:
-        if pause:
-            gc.enable()
 
 
 def _selectors(labels: str, fields: str) -> dict[str, str]:
