@@ -189,8 +189,15 @@ def _examine_journal(round_: Round, folder: Path, meddler: Meddler | None) -> No
         round_.problems.append(f"the journal says exit code {judgement.exit_code:d}, the runner {round_.code}")
     if meddler and meddler.wrote:
         round_.meddled = True
-        ends = [event for event in events if event["type"] == "fault-changed" and event["id"].endswith("scale")]
+        now = [json.loads(line)["event"] for path in folder.glob("*.jsonl") for line in _whole_lines(path)]
+        ends = [event for event in now if event["type"] == "fault-changed" and event["id"].endswith("scale")]
         round_.superseded = any(event["state"] == "superseded" for event in ends)
+        if not round_.superseded and not round_.size:
+            round_.problems.append("somebody else changed the field, and nobody says that the undo was superseded")
+
+
+def _whole_lines(path: Path) -> list[bytes]:
+    return path.read_bytes().split(b"\n")[:-1]
 
 
 def _removed(place: Path) -> bool:
