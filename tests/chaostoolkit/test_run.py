@@ -351,3 +351,55 @@ def test_an_action_that_cannot_be_ended_keeps_no_rollback_and_no_one_waiting_and
     journal = journals.read(next((tmp_path / "runs").glob("x/2*")))
     assert journal["drillbook"]["still-running"] == ["action stubborn.f"]
     assert [item["status"] for item in journal["rollbacks"]] == ["succeeded"]
+
+
+ALIKE = """
+    CALLS = []
+    def before_activity_control(context): CALLS.append("before " + context["name"])
+    def after_activity_control(context): CALLS.append("after " + context["name"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("declared", "own", "calls"),
+    [
+        ({"scope": "before"}, False, ["before a", "before b"]),
+        ({"scope": "after"}, False, ["after a", "after b"]),
+        ({"automatic": False}, False, []),
+        ({"automatic": False}, True, ["before b", "after b"]),
+        (None, True, ["before b", "after b"]),
+    ],
+    ids=["before", "after", "not by itself", "where it is named", "of one activity"],
+)
+def test_a_control_is_called_where_and_when_it_is_declared(execute, module, declared, own, calls):
+    name = module("control_scope", ALIKE)
+    b = process("true", name="b", controls=[control(name)] if own else [])
+    execute([process("true", name="a"), b], [], controls=[] if declared is None else [{**control(name), **declared}])
+    assert calls == sys.modules[name].CALLS
+
+
+@pytest.mark.parametrize(
+    ("strategy", "broken", "played"),
+    [("deviated", True, 1), ("deviated", False, 0), ("always", False, 1), ("default", True, 1), ("never", True, 0)],
+)
+def test_rollbacks_are_played_as_their_strategy_says(execute, tmp_path, strategy, broken, played):
+    mark = tmp_path / "mark"
+    steady = process("test", ["!", "-e", str(mark)], "probe", tolerance=0, name="whole")
+    action = process("touch", [str(mark)]) if broken else process("true")
+    runtime = {"rollbacks": {"strategy": strategy}}
+    journal, _ = execute([action], [steady], [process("rm", ["-f", str(mark)])], runtime=runtime)
+    assert journal["deviated"] is broken
+    assert len(journal["rollbacks"]) == played
+
+
+@pytest.mark.parametrize(
+    ("strategy", "asked"),
+    [("default", "before after"), ("before-method-only", "before"), ("after-method-only", "after"),
+     ("during-method-only", "during"), ("continuously", "before during after")],
+)  # fmt: skip
+def test_the_steady_state_is_asked_when_its_strategy_says(execute, strategy, asked):
+    runtime = {"hypothesis": {"strategy": strategy}}
+    journal, found = execute([process("sleep", ["0.2"])], [OK], runtime=runtime)
+    states = journal["steady_states"]
+    assert [name for name in ("before", "during", "after") if states[name]] == asked.split()
+    assert found.verdict is (Verdict.INCONCLUSIVE if strategy == "before-method-only" else Verdict.HELD)
