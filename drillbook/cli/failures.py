@@ -23,6 +23,7 @@ BROKEN_PIPE = 141
 
 def guard(command: Callable[[], Any]) -> NoReturn:
     """Run the command line and leave with its exit code."""
+    open_streams()
     expect_signals()
     try:
         code = _carry_out(command)
@@ -57,6 +58,16 @@ def _carry_out(command: Callable[[], Any]) -> Any:
         _bug(error)
         code = Exit.INTERNAL
     return code
+
+
+def open_streams() -> None:
+    """Whoever started us with a standard stream closed (``>&-``) hears nothing; else the next file that is opened
+    would take its number, and be written into.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            mute(number)
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115 - the process's own
 
 
 def expect_signals() -> None:
@@ -105,7 +116,8 @@ def mute(*streams: int) -> None:
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in streams:
         os.dup2(nowhere, stream)
-    os.close(nowhere)
+    if nowhere not in streams:  # it takes the lowest number that is free
+        os.close(nowhere)
 
 
 def tell(error: DrillbookError) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shlex
 import subprocess
 import sys
 
@@ -172,6 +173,24 @@ def test_a_reader_who_went_away_is_no_error():
     assert told.stderr == ""
     # On a fast reader everything may be written before it goes.
     assert told.returncode in (0, failures.BROKEN_PIPE)
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_was_closed_from_the_start_is_no_error_and_no_file_s_number(closed, tmp_path):
+    told = tmp_path / "told"
+    source = (
+        "from drillbook.cli import failures\n"
+        "def command():\n"
+        f"    with open({str(told)!r}, 'w') as file:\n"
+        "        assert file.fileno() > 2\n"
+        "        print('to nobody', flush=True)\n"
+        "        file.write('whole')\n"
+        "    return 3\n"
+        "failures.guard(command)\n"
+    )
+    command = f"exec {sys.executable} -c {shlex.quote(source)} {closed}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=90, check=False)
+    assert (done.returncode, done.stderr, told.read_text()) == (3, "", "whole")
 
 
 TALKS = """
