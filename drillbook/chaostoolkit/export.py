@@ -38,17 +38,23 @@ def export(loaded: Loaded) -> tuple[Json, list[str]]:
     untold += [f"bites: {step.bites.text}" for step in experiment.method if step.bites is not None]
     before = [(wanted, _steady(wanted, experiment.baseline)) for wanted in experiment.steady_state]
     untold += [f"steady-state: {wanted.text}" for wanted, probe in before if probe is None]
+    # Chaos Toolkit asks in this order, and stops at the first that is missed: events are waited for before users are
+    # served again, and the figures are of all the time until then.
     finals = sorted((probe for _, probe in asked if probe is not None), key=lambda probe: not _waits(probe))
-    if finals and not _waits(finals[0]):
-        finals[0]["pauses"] = {"before": experiment.observe}  # no event ends the observation earlier
+    method = [_action("start_load"), *_steps(experiment)]
+    if not any(map(_waits, finals)):
+        method[-1] = _paused(method[-1], after=experiment.observe)  # no event ends the observation earlier
     title = experiment.title
     return {
         "title": title,
         "description": " ".join(experiment.why.split()) or title,
         "tags": list(experiment.tags) or ["drillbook"],
         "configuration": _configuration(experiment),
-        "steady-state-hypothesis": {"title": "Users are served", "probes": [p for _, p in before if p is not None]},
-        "method": [_action("start_load"), *_steps(experiment), *finals],
+        "steady-state-hypothesis": {
+            "title": "Users are served",
+            "probes": [*finals, *(probe for _, probe in before if probe is not None)],
+        },
+        "method": method,
         "rollbacks": [_action("undo"), _action("stop_load")],
         "runtime": {"rollbacks": {"strategy": "always"}},
         "extensions": [
@@ -83,8 +89,12 @@ def _steps(experiment: Experiment) -> Iterator[Json]:
             happenings.append((step.at + step.for_, index, undo))
     clock = 0.0
     for moment, _, activity in sorted(happenings, key=lambda item: item[:2]):
-        yield {**activity, "pauses": {"before": moment - clock}} if moment > clock else activity
+        yield _paused(activity, before=moment - clock) if moment > clock else activity
         clock = max(clock, moment)
+
+
+def _paused(activity: Json, **seconds: float) -> Json:
+    return {**activity, "pauses": {**activity.get("pauses", {}), **seconds}}
 
 
 def _fault(step: Step) -> Json:
@@ -118,7 +128,7 @@ def _steady(wanted: Expectation, seconds: float) -> Json | None:
 
 
 def _expected(wanted: Expectation) -> Json | None:
-    """A probe of the end of the method: an event that is waited for, or a figure since the first fault."""
+    """An event that is waited for after the method, or a figure since the first fault."""
     probe = _known(wanted)
     if probe is None or wanted.during is not None or wanted.hold is not None or wanted.anchor is Anchor.EFFECT:
         return None
@@ -126,10 +136,18 @@ def _expected(wanted: Expectation) -> Json | None:
         if wanted.within is None:
             return None
         arguments = {"timeout": wanted.within} | ({"of": "undo"} if wanted.anchor is Anchor.UNDO else {})
-        return _probe(wanted, arguments, [0, wanted.within])
+        return _after(_probe(wanted, arguments, [0, wanted.within]))
     if wanted.quantifier is not Quantifier.ONCE:
         return None
-    return _probe(wanted, {"seconds": 0} if probe.kind in (Kind.WINDOW, Kind.LEVEL) else {}, _range(wanted))
+    return _after(_probe(wanted, {"seconds": 0} if probe.kind in (Kind.WINDOW, Kind.LEVEL) else {}, _range(wanted)))
+
+
+def _after(probe: Json | None) -> Json | None:
+    """The probe, such that nothing is missed as long as nothing was done: a hypothesis is asked then, too."""
+    if probe is not None:
+        least, most = probe["tolerance"]["range"]
+        probe["provider"].setdefault("arguments", {})["before"] = min(max(0, least), most)
+    return probe
 
 
 def _probe(wanted: Expectation, arguments: Json, limits: list[float] | None) -> Json | None:

@@ -50,6 +50,18 @@ def test_every_experiment_that_ships_can_be_exported_and_run_again(path, written
     assert [item["name"] for item in experiment.data["rollbacks"]] == ["undo", "stop load"]
 
 
+@pytest.mark.parametrize("path", OWN, ids=lambda path: path.stem)
+def test_what_is_expected_stands_where_chaos_toolkit_asks_and_is_missed_by_nobody_before_the_fault(path, written):
+    data = json.loads(written(path)[0].read_text())
+    assert not [item["name"] for item in data["method"] if "tolerance" in item]
+    expected = {wanted.text for wanted in load(path).experiment.expect}
+    for probe in data["steady-state-hypothesis"]["probes"]:
+        least, most = probe["tolerance"]["range"]
+        before = probe["provider"]["arguments"].get("before")
+        assert (before is None) == (probe["name"] not in expected)
+        assert before is None or least <= before <= most
+
+
 @pytest.mark.chaostoolkit
 @pytest.mark.parametrize("path", OWN, ids=lambda path: path.stem)
 def test_chaos_validate_accepts_what_is_exported(path, written, tmp_path):

@@ -14,6 +14,9 @@ import pytest
 import side_by_side
 from own_sandbox import own_sandbox
 
+from drillbook import catalog
+from drillbook.chaostoolkit.export import export
+from drillbook.experiments.load import load
 from drillbook.site import trust_file
 
 ACTIONS = "drillbook.chaostoolkit.extension.actions"
@@ -133,3 +136,45 @@ def test_a_fault_that_would_leave_no_engine_is_refused(home, tmp_path):
     process = start("drillbook", {"method": method}, tmp_path, home)
     assert process.wait(60) == 3
     assert "the blast radius is too large" in (tmp_path / "output").read_text()
+
+
+def exported(name, **changes):
+    """What ``export`` writes, with impatient users."""
+    data, _ = export(load(catalog.find("experiments", name)))
+    for key, value in {"rate": "6/s", "stall_timeout": "3s", "output_tokens": "8"}.items():
+        data["configuration"][f"drillbook_{key}"] = value
+    for item in data["method"]:
+        if item["name"] in changes:
+            item["provider"]["arguments"] |= changes[item["name"]]
+        if item["name"] == "undo process-hang":
+            item["pauses"] = {"before": 8.0}
+    return data
+
+
+EXITS = {
+    "drillbook": {"held": 0, "refuted": 1, "inconclusive": 3},
+    "chaos": {"held": 0, "refuted": 1, "inconclusive": 1},
+}
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("runner", [pytest.param(each, marks=pytest.mark.chaostoolkit) for each in EXITS])
+@pytest.mark.parametrize(
+    ("name", "changes", "verdict", "missed"),
+    [
+        ("pod-kill", {}, "held", None),
+        ("engine-hang", {}, "refuted", "green-while-broken < 5s"),
+        ("pod-kill", {"pod-kill": {"count": 2}}, "inconclusive", "recovered within 90s of inject"),
+    ],
+    ids=["a killed pod", "a hang that is seen by nobody", "a fault that is refused"],
+)
+def test_what_is_expected_of_an_exported_drill_decides_in_either_hands(
+    runner, name, changes, verdict, missed, home, tmp_path
+):
+    process = start(runner, exported(name, **changes), tmp_path, home)
+    assert process.wait(120) == EXITS[runner][verdict], (tmp_path / "output").read_text()
+    path = next((tmp_path / "runs").glob("x/2*/journal.json")) if runner == "drillbook" else tmp_path / "journal.json"
+    states = json.loads(path.read_text())["steady_states"]
+    assert states["before"]["steady_state_met"]
+    found = [probe["activity"]["name"] for probe in states["after"]["probes"] if not probe["tolerance_met"]]
+    assert found[:1] == ([missed] if missed else [])

@@ -36,8 +36,10 @@ def start_load(configuration: Configuration = None) -> str:
     """
 
     async def start() -> str:
-        traffic = await Traffic.of(await Session.of(configuration))
-        return f"{traffic.session.place.load.rate:g} requests a second"
+        session = await Session.of(configuration)
+        session.acted = True
+        await Traffic.of(session)
+        return f"{session.place.load.rate:g} requests a second"
 
     return loop.call(start())
 

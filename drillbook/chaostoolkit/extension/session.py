@@ -40,6 +40,10 @@ class Session:
         self.faults: list[PlannedFault] = []
         self.extras: dict[type, Any] = {}
         """What else lives as long as the session (the traffic), by type."""
+        self.acted = False
+        """Whether an action was called: before the first there is nothing to measure."""
+        self.untested = ""
+        """Why a fault did not strike: what is measured after that says nothing of it."""
         self._draw = Draw(1)
         self._store: UndoStore | None = None
         self._stack = AsyncExitStack()
@@ -68,6 +72,14 @@ class Session:
             DrillbookError: it was refused or did not bite. What may be in place is undone by ``undo`` or the watchdog.
 
         """
+        self.acted = True
+        try:
+            return await self._inject(fault, options, seed)
+        except Exception as error:  # whatever it was: Chaos Toolkit goes on, and asks its probes all the same
+            self.untested = f"{fault} did not strike: {error}"
+            raise
+
+    async def _inject(self, fault: str, options: Mapping[str, Any], seed: int) -> dict[str, Any]:
         async with self._lock:
             kind = FAULTS[fault]
             step = kind.step.model_validate({"fault": fault, **options}, by_alias=True, by_name=True)

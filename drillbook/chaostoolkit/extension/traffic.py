@@ -96,7 +96,13 @@ class Traffic:
         return self._said(probe, probe.read(live, Span(end - seconds, end)))
 
     async def since_injection(self, probe: Probe) -> float:
-        """A sum or a time since the first fault, or since the load began."""
+        """A sum or a time since the first fault, or since the load began.
+
+        Raises:
+            RefusedError: it cannot be said, or a fault did not strike.
+
+        """
+        self._tested(probe)
         index = Indexed.of(self.session.recorder.history)
         since = index.injected if index.injected is not None else self.began
         return self._said(probe, probe.read(index, Span(since, clock.monotonic())))
@@ -105,9 +111,10 @@ class Traffic:
         """Seconds from the first injection (or, of ``undo``, the last undo) to the event; waits for it.
 
         Raises:
-            RefusedError: it did not happen within ``timeout`` seconds of waiting, or nothing was injected.
+            RefusedError: it did not happen within ``timeout`` seconds of waiting, or a fault did not strike.
 
         """
+        self._tested(probe)
         until, said = clock.monotonic() + timeout, math.nan
         while True:
             index = Indexed.of(self.session.recorder.history)
@@ -126,6 +133,10 @@ class Traffic:
             if clock.monotonic() > until or self.trouble:
                 raise RefusedError(f"not {probe.name} within {timeout:g} s: {self.trouble or reading.reason}")
             await asyncio.sleep(LOOK)
+
+    def _tested(self, probe: Probe) -> None:
+        if self.session.untested:
+            raise RefusedError(f"{probe.name} says nothing: {self.session.untested}")
 
     def _said(self, probe: Probe, reading: Reading) -> float:
         if self.trouble:
