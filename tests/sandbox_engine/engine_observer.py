@@ -115,7 +115,7 @@ class Server:
         self.family = children(self.pid)
         return next(pid for pid, name in self.family.items() if name.startswith(title))
 
-    async def probe(self, path: str, timeout: float = 2.0) -> int | str:
+    async def probe(self, path: str, timeout: float = 10.0) -> int | str:
         """The status of a GET on a fresh connection, or why there is none."""
         connector = aiohttp.TCPConnector(force_close=True)
         try:
