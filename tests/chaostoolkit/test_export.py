@@ -54,11 +54,12 @@ def test_every_experiment_that_ships_can_be_exported_and_run_again(path, written
 def test_what_is_expected_stands_where_chaos_toolkit_asks_and_is_missed_by_nobody_before_the_fault(path, written):
     data = json.loads(written(path)[0].read_text())
     assert not [item["name"] for item in data["method"] if "tolerance" in item]
-    expected = {wanted.text for wanted in load(path).experiment.expect}
+    experiment = load(path).experiment
+    expected, steady = ({wanted.text for wanted in each} for each in (experiment.expect, experiment.steady_state))
     for probe in data["steady-state-hypothesis"]["probes"]:
         least, most = probe["tolerance"]["range"]
         before = probe["provider"]["arguments"].get("before")
-        assert (before is None) == (probe["name"] not in expected)
+        assert probe["name"] in (steady if before is None else expected)
         assert before is None or least <= before <= most
 
 
