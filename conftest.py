@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -18,6 +19,15 @@ import pytest
 _HOME = Path(tempfile.mkdtemp(prefix="drillbook-tests-"))
 os.environ["DRILLBOOK_HOME"] = str(_HOME)  # before any import of drillbook, and for every process that a test starts
 os.environ["DRILLBOOK_TESTS"] = str(_HOME)  # the mark by which a process that outlives the tests is found
+_SWEEP = """read all_is_well || for again in 1 2; do
+    for process in /proc/[0-9]*; do
+        grep -qzx "DRILLBOOK_TESTS=$0" $process/environ && kill -9 ${process#/proc/}
+    done
+    sleep 1
+done 2> /dev/null; rm -rf "$0" """
+_sweeper = subprocess.Popen(  # its end of the pipe closes when we are killed, in whatever way: no fixture is ended then
+    ["sh", "-c", _SWEEP, str(_HOME)], stdin=subprocess.PIPE, env={"PATH": os.defpath}, start_new_session=True
+)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # where it is ignored (`make test &`), runners would ignore it
 signal.signal(signal.SIGTERM, signal.default_int_handler)  # of `timeout`: what the fixtures made is removed as well
 
@@ -82,6 +92,7 @@ def _left() -> dict[int, str]:
 
 
 def pytest_unconfigure() -> None:
+    _sweeper.communicate(b"\n")
     shutil.rmtree(_HOME, ignore_errors=True)
 
 
