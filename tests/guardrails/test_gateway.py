@@ -85,8 +85,11 @@ async def test_a_classifier_that_dies_during_a_stream_ends_it_where_nothing_pass
     bench.model.gate = asyncio.Event()
     gate = await bench.gateway(on_error="block", window=32)
     asking = asyncio.create_task(gate.ask())
-    while "passed" not in await gate.metrics() or 'rail="output"' not in await gate.metrics():
-        await asyncio.sleep(0.01)
+    told = ""
+    while 'rail="output"' not in told or "guardrail_checks_running 0.0" not in told or told != await gate.metrics():
+        told = await gate.metrics()
+        await asyncio.sleep(0.1)
+    # A server that is closed while it accepts a check would leave the socket open: a defect of asyncio's (3.11).
     await bench.classifier.close()
     bench.model.gate.set()
     answer = await asking
