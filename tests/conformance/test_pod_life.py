@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -111,42 +112,44 @@ async def forced(stage: Stage) -> dict[str, Any]:
     await stage.run("forced", SERVES, **LISTENS)
     address = (await stage.ready("forced"))["status"]["podIP"]
     attempts: list[tuple[float, str]] = []
+    held = None
     if await attempt(address) == "open":
-        reader, writer = await asyncio.open_connection(address, 8000)
-        held = asyncio.create_task(ends(reader))
-    else:
-        held = writer = None
+        held = asyncio.create_task(ends(*await asyncio.open_connection(address, 8000)))
     begun = clock.monotonic()
     await stage.kube.delete(stage.path("pods", "forced"), grace=0)
     while held is not None and not {"silence", "unreachable"} & {met for _, met in attempts}:
         attempts.append((clock.monotonic() - begun, await attempt(address)))
         await asyncio.sleep(0.1)
     result = {"told": await gone(stage, "forced"), "attempts": attempts, "begun": begun}
-    if held is not None and writer is not None:
+    if held is not None:
         result["held"] = (await held) - begun
-        writer.close()
     return result
 
 
 async def attempt(address: str) -> str:
     """What a new connection meets: ``open``, ``refused``, ``unreachable``, or ``silence`` for four seconds."""
     try:
-        async with asyncio.timeout(4):
-            _, writer = await asyncio.open_connection(address, 8000)
+        with socket.socket() as one:  # a stream that opens as the patience ends would be nobody's to close
+            one.setblocking(False)
+            async with asyncio.timeout(4):
+                await asyncio.get_running_loop().sock_connect(one, (address, 8000))
     except TimeoutError:
         return "silence"
     except ConnectionRefusedError:
         return "refused"
     except OSError:
         return "unreachable"
-    writer.close()
     return "open"
 
 
-async def ends(reader: asyncio.StreamReader) -> float:
-    with contextlib.suppress(ConnectionError):  # a reset ends it as well
-        await reader.read()
-    return clock.monotonic()
+async def ends(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> float:
+    """When a connection that nobody uses ends."""
+    try:
+        with contextlib.suppress(ConnectionError):  # a reset ends it as well
+            await reader.read()
+        return clock.monotonic()
+    finally:
+        writer.close()
 
 
 @pytest.mark.parametrize("told", [forced], indirect=True)

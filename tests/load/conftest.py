@@ -107,5 +107,12 @@ async def server() -> AsyncIterator[ScriptedServer]:
 
 @pytest.fixture
 async def client(server: ScriptedServer) -> AsyncIterator[Client]:
-    async with Client(server.url, "tiny", stall_timeout=0.3, timeout=5) as client:
+    """One that waits longer than a busy machine can stand still."""
+    async with Client(server.url, "tiny", stall_timeout=30, timeout=60) as client:
+        yield client
+
+
+@pytest.fixture
+async def impatient(server: ScriptedServer) -> AsyncIterator[Client]:
+    async with Client(server.url, "tiny", stall_timeout=1, timeout=60) as client:
         yield client

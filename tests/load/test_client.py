@@ -88,9 +88,9 @@ ENGINE_DIED = {"error": {"message": "EngineCore encountered\nan issue", "code": 
         ([lambda r: r.tokens(2), lambda r: r.finish(done=False)], Outcome.TRUNCATED, "the stream ended without [DONE]"),
         ([lambda r: r.tokens(2), lambda r: r.finish(), lambda r: r.cut()], Outcome.OK, ""),
         ([lambda r: r.tokens(2), lambda r: r.finish(done=False), lambda r: r.raw(b"data: [DONE]")], Outcome.OK, ""),
-        ([lambda r: r.forever()], Outcome.HUNG, "nothing came for 300ms, after 0 content chunks"),
+        ([lambda r: r.forever()], Outcome.HUNG, "nothing came for 1s, after 0 content chunks"),
         ([lambda r: r.tokens(2), lambda r: r.forever()],
-         Outcome.HUNG, "nothing came for 300ms, after 2 content chunks"),
+         Outcome.HUNG, "nothing came for 1s, after 2 content chunks"),
         ([lambda r: r.raw(b"data: " + b"x" * 2_000_000)],
          Outcome.FAILED, "an event of the stream is larger than 1,048,576 bytes"),
         ([lambda r: r.event(b"what?")],
@@ -102,14 +102,14 @@ ENGINE_DIED = {"error": {"message": "EngineCore encountered\nan issue", "code": 
         "done without newline", "hung at once", "hung after tokens", "endless event", "not json",
     ],
 )  # fmt: skip
-async def test_a_stream_that_fails_inside_a_200_is_seen(server, client, steps, outcome, error):
+async def test_a_stream_that_fails_inside_a_200_is_seen(server, client, impatient, steps, outcome, error):
     server.script = by(*steps)
-    record = await client.send("hello", output_tokens=5)
+    record = await (impatient if outcome is Outcome.HUNG else client).send("hello", output_tokens=5)
     assert record.outcome is outcome
     assert record.error == error if error is not None else record.error
 
 
-async def test_pings_do_not_put_off_the_stall_timeout(server, client):
+async def test_pings_do_not_put_off_the_stall_timeout(server, impatient):
     async def pings(reply):
         while True:
             await reply.raw(b": ping\n\n")
@@ -117,21 +117,21 @@ async def test_pings_do_not_put_off_the_stall_timeout(server, client):
 
     server.script = pings
     started = clock.monotonic()
-    record = await client.send("hello")
+    record = await impatient.send("hello")
     assert record.outcome is Outcome.HUNG
-    assert 0.3 <= clock.monotonic() - started < 4.5  # well before the time-out of the whole request
+    assert 1 <= clock.monotonic() - started < 50  # well before the time-out of the whole request
 
 
-async def test_a_stream_that_moves_is_not_hung_however_long_it_takes(server, client):
-    server.script = by(lambda reply: reply.tokens(8, gap=0.1), lambda reply: reply.finish())
-    assert (await client.send("hello", output_tokens=8)).outcome is Outcome.OK
+async def test_a_stream_that_moves_is_not_hung_however_long_it_takes(server, impatient):
+    server.script = by(lambda reply: reply.tokens(8, gap=0.2), lambda reply: reply.finish())
+    assert (await impatient.send("hello", output_tokens=8)).outcome is Outcome.OK
 
 
 async def test_the_total_timeout_cuts_a_stream_that_never_ends(server):
     server.script = by(lambda reply: reply.tokens(1000, gap=0.02))
-    async with Client(server.url, "tiny", stall_timeout=0.2, timeout=0.5) as client:
+    async with Client(server.url, "tiny", stall_timeout=30, timeout=1) as client:
         record = await client.send("hello")
-    assert (record.outcome, record.error) == (Outcome.TRUNCATED, "not complete after 500ms")
+    assert (record.outcome, record.error) == (Outcome.TRUNCATED, "not complete after 1s")
 
 
 @pytest.mark.parametrize(
